@@ -19,6 +19,12 @@ export interface Memory {
   acquire(words: Int32Array, index: number): number;
   /** Writes a word after everything written before. */
   publish(words: Int32Array, index: number, value: number): void;
+  /** Atomically replaces `expected` by `value`; returns what the word held before. */
+  compareExchange(words: Int32Array, index: number, expected: number, value: number): number;
+  /** Atomically adds; returns what the word held before. */
+  add(words: Int32Array, index: number, delta: number): number;
+  /** One turn of a spin loop. A checker throws here when nobody else can make progress. */
+  pause(): void;
 }
 
 /** Memory order by the instructions of the machine, for shared and for mapped memory. */
@@ -37,6 +43,19 @@ export class HardwareMemory implements Memory {
   publish(words: Int32Array, index: number, value: number): void {
     Atomics.store(words, index, value);
   }
+
+  /** See {@linkcode Memory.compareExchange}. */
+  compareExchange(words: Int32Array, index: number, expected: number, value: number): number {
+    return Atomics.compareExchange(words, index, expected, value);
+  }
+
+  /** See {@linkcode Memory.add}. */
+  add(words: Int32Array, index: number, delta: number): number {
+    return Atomics.add(words, index, delta);
+  }
+
+  /** See {@linkcode Memory.pause}. */
+  pause(): void {}
 }
 
 /** The accessor for real kernels and real threads. */
