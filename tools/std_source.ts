@@ -1,0 +1,117 @@
+/**
+ * Where `@std/...` comes from: JSR, as deno.json says, or the adapters in std_offline/ where JSR
+ * cannot be reached. Imports nothing from `@std`, since it runs before that is decided.
+ *
+ * @module
+ */
+
+/** Where `@std/...` comes from. */
+export type StdSource = "jsr" | "offline";
+
+/** Environment variable that hands the decision down to child processes. */
+export const STD_SOURCE_VARIABLE = "GHOST_STD_SOURCE";
+/** Longest time the registry may take to answer, in milliseconds. */
+export const PROBE_TIMEOUT_MS = 1000;
+/** How long "reachable" is remembered, in milliseconds: what was fetched stays in Deno's cache. */
+export const REMEMBER_JSR_MS = 60 * 60 * 1000;
+/** How long "unreachable" is remembered, in milliseconds: short, a network may come back. */
+export const REMEMBER_OFFLINE_MS = 10 * 60 * 1000;
+
+const ROOT_URL = new URL("../", import.meta.url);
+const IMPORT_MAP_URL = new URL("std_offline/import_map.json", import.meta.url);
+const DEFAULT_MEMORY_URL = new URL(".cache/std_source.json", ROOT_URL);
+
+/** What the memory file holds. */
+interface Remembered {
+  readonly url: string;
+  readonly source: StdSource;
+  readonly checked_ms: number;
+}
+
+/** Path of the repository's root folder, without a trailing slash. */
+export function rootPath(): string {
+  return pathOf(ROOT_URL).replace(/\/$/, "");
+}
+
+function pathOf(url: URL): string {
+  return decodeURIComponent(url.pathname);
+}
+
+/** Base URL of the registry, with a trailing slash: JSR_URL, or jsr.io. */
+export function registryUrl(): string {
+  return (Deno.env.get("JSR_URL") || "https://jsr.io/").replace(/\/*$/, "/");
+}
+
+/**
+ * Asks a registry whether it has `@std/assert`.
+ *
+ * @param url Base URL of the registry, with a trailing slash.
+ * @returns "jsr" when it answers within {@linkcode PROBE_TIMEOUT_MS}, else "offline".
+ */
+export async function probe(url: string): Promise<StdSource> {
+  try {
+    const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
+    const response = await fetch(`${url}@std/assert/meta.json`, { signal });
+    await response.body?.cancel();
+    return response.ok ? "jsr" : "offline";
+  } catch {
+    return "offline"; // no network, no such host, refused, too slow: all the same here
+  }
+}
+
+function recall(memory: URL, url: string, now_ms: number): StdSource | undefined {
+  try {
+    const known: Remembered = JSON.parse(Deno.readTextFileSync(memory));
+    const limit_ms = known.source === "jsr" ? REMEMBER_JSR_MS : REMEMBER_OFFLINE_MS;
+    const age_ms = now_ms - known.checked_ms;
+    const is_known = known.source === "jsr" || known.source === "offline";
+    if (is_known && known.url === url && age_ms >= 0 && age_ms < limit_ms) return known.source;
+  } catch {
+    // missing or damaged: probe again
+  }
+  return undefined;
+}
+
+function remember(memory: URL, entry: Remembered): void {
+  try {
+    Deno.mkdirSync(new URL("./", memory), { recursive: true });
+    const temporary = new URL(`${memory.href}.${Deno.pid}`);
+    Deno.writeTextFileSync(temporary, JSON.stringify(entry));
+    Deno.renameSync(temporary, memory);
+  } catch {
+    // a read-only checkout: probe again next time
+  }
+}
+
+/**
+ * Decides where `@std/...` comes from: what a parent process decided, else what is remembered,
+ * else a probe of the registry.
+ *
+ * @param options `memory`: file that remembers the answer; `now_ms`: present time.
+ * @returns The source.
+ */
+export async function stdSource(
+  options: { memory?: URL; now_ms?: number } = {},
+): Promise<StdSource> {
+  const inherited = Deno.env.get(STD_SOURCE_VARIABLE);
+  if (inherited === "jsr" || inherited === "offline") return inherited;
+  const memory = options.memory ?? DEFAULT_MEMORY_URL;
+  const now_ms = options.now_ms ?? Date.now();
+  const url = registryUrl();
+  const known = recall(memory, url, now_ms);
+  if (known !== undefined) return known;
+  const source = await probe(url);
+  remember(memory, { url, source, checked_ms: now_ms });
+  return source;
+}
+
+/**
+ * Flags that a `deno run`, `test`, `check`, `bundle`, `compile` or `doc` of this project's code
+ * needs so that `@std/...` resolves.
+ *
+ * @param source Where `@std/...` comes from.
+ * @returns The flags; none when deno.json does it.
+ */
+export function stdFlags(source: StdSource): string[] {
+  return source === "jsr" ? [] : [`--import-map=${pathOf(IMPORT_MAP_URL)}`];
+}
