@@ -61,6 +61,105 @@ export class HardwareMemory implements Memory {
 /** The accessor for real kernels and real threads. */
 export const HARDWARE_MEMORY: Memory = new HardwareMemory();
 
+/** A word of our own for {@linkcode chooseFence}. */
+const FENCE_WORD = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * The fence that an architecture needs between plain accesses and an atomic one.
+ *
+ * x86-64 keeps loads in order and stores in order, and V8 moves nothing across the call that an
+ * Atomics function is: no instruction is needed. arm64 lets a plain load move past a later
+ * Atomics.load and a plain store move before an earlier Atomics.store: there it is the shim's
+ * fence, or, before the shim is loaded, an atomic read-modify-write of a word of our own.
+ *
+ * @param arch Architecture, as `Deno.build.arch`.
+ * @param native_fence Full fence of the shim, if it is loaded.
+ * @returns The fence.
+ */
+export function chooseFence(arch: string, native_fence: (() => void) | undefined): () => void {
+  if (arch === "x86_64") return () => {};
+  return native_fence ?? (() => {
+    Atomics.add(FENCE_WORD, 0, 0);
+  });
+}
+
+const HAS_STRONG_ORDER = Deno.build.arch === "x86_64";
+let fence = chooseFence(Deno.build.arch, undefined);
+
+/**
+ * Gives this module the shim's fence; ffi/shim.ts calls it when the library is loaded.
+ *
+ * @param native_fence Full fence.
+ */
+export function installFence(native_fence: () => void): void {
+  fence = chooseFence(Deno.build.arch, native_fence);
+}
+
+/**
+ * Keeps plain loads before it from passing atomic loads after it, and plain stores after it from
+ * passing atomic stores before it. Costs nothing on x86-64.
+ */
+export function orderFence(): void {
+  if (!HAS_STRONG_ORDER) fence();
+}
+
+/**
+ * Starts a read of data that a seqlock protects. Read the data with plain loads afterwards, then
+ * ask {@linkcode seqlockReadRetry}.
+ *
+ * @param memory Access to the words.
+ * @param words The words that hold the sequence number.
+ * @param index Index of the sequence number.
+ * @returns The sequence number; odd while a writer is at work.
+ */
+export function seqlockReadBegin(memory: Memory, words: Int32Array, index: number): number {
+  return memory.acquire(words, index);
+}
+
+/**
+ * Ends a read of data that a seqlock protects. The sequence number is read again by an atomic
+ * load: V8 merges a plain re-read with the first read, and the check could never fail.
+ *
+ * @param memory Access to the words.
+ * @param words The words that hold the sequence number.
+ * @param index Index of the sequence number.
+ * @param begin What {@linkcode seqlockReadBegin} returned.
+ * @returns True if what was read is not consistent and must be read again.
+ */
+export function seqlockReadRetry(
+  memory: Memory,
+  words: Int32Array,
+  index: number,
+  begin: number,
+): boolean {
+  if ((begin & 1) !== 0) return true;
+  orderFence();
+  return memory.acquire(words, index) !== begin;
+}
+
+/**
+ * Starts a write of data that a seqlock protects. Writers exclude each other by other means.
+ *
+ * @param memory Access to the words.
+ * @param words The words that hold the sequence number.
+ * @param index Index of the sequence number.
+ */
+export function seqlockWriteBegin(memory: Memory, words: Int32Array, index: number): void {
+  memory.publish(words, index, memory.poll(words, index) + 1 | 0);
+  orderFence();
+}
+
+/**
+ * Ends a write of data that a seqlock protects.
+ *
+ * @param memory Access to the words.
+ * @param words The words that hold the sequence number.
+ * @param index Index of the sequence number.
+ */
+export function seqlockWriteEnd(memory: Memory, words: Int32Array, index: number): void {
+  memory.publish(words, index, memory.poll(words, index) + 1 | 0);
+}
+
 /** Nanoseconds (or any u64 below 2^53) from two words, low word first. */
 export function u64At(words: Int32Array, index: number): number {
   return (words[index + 1] >>> 0) * 4294967296 + (words[index] >>> 0);

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What tools/compile/payload.ts puts in front of the parts it packs, and the code that the start
  * stub (stub.c, freestanding) and the launcher (launcher.c, hosted) share. Little-endian, 64 bit.

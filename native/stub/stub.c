@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Start stub of a packed executable (tools/compile/pack.ts). ld.so has set up the runtime's
  * libraries and jumps here instead of to the runtime's own entry. The stub puts bundle and shim

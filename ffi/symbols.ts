@@ -1,0 +1,227 @@
+/**
+ * The functions of native/: their C types for Deno.dlopen, and what they do.
+ *
+ * All take and give 32-bit integers and doubles only (addresses, lengths and times are doubles,
+ * exact to 2^53), because anything else leaves V8's fast call path or allocates. A failure is
+ * −errno: {@linkcode check} makes an error of it.
+ *
+ * @module
+ */
+
+/** Must equal SHIM_VERSION in native/shim.h. */
+export const SHIM_VERSION = 1;
+
+/** The native functions. Take them out of the object once; a property look-up per call is slow. */
+export interface Shim {
+  /** Version of the library; must equal {@linkcode SHIM_VERSION}. */
+  readonly version: () => number;
+  /** Any system call by its number; integers and addresses as doubles. Control path only. */
+  readonly syscall: (
+    number: number,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    e: number,
+    f: number,
+  ) => number;
+  /** Opens a file; `path` ends with a zero byte ({@linkcode cString}). Returns the descriptor. */
+  readonly openat: (
+    dir_fd: number,
+    path: Uint8Array<ArrayBuffer>,
+    flags: number,
+    mode: number,
+  ) => number;
+  /** Closes a descriptor. */
+  readonly close: (fd: number) => number;
+  /** Reads; repeats after EINTR. Returns the bytes read, 0 at the end. */
+  readonly read: (fd: number, buffer: Uint8Array<ArrayBuffer>, length_bytes: number) => number;
+  /** Reads at an offset, so that a control file can be read again. Returns the bytes read. */
+  readonly pread: (
+    fd: number,
+    buffer: Uint8Array<ArrayBuffer>,
+    length_bytes: number,
+    offset: number,
+  ) => number;
+  /** Writes; repeats after EINTR. Returns the bytes written. */
+  readonly write: (fd: number, buffer: Uint8Array<ArrayBuffer>, length_bytes: number) => number;
+  /** ioctl with an address or a number as argument. Not repeated after EINTR. */
+  readonly ioctl: (fd: number, code: number, argument: number) => number;
+  /** ioctl with a struct in `argument`. Not repeated after EINTR. */
+  readonly ioctlBuffer: (fd: number, code: number, argument: Uint8Array<ArrayBuffer>) => number;
+  /** fcntl, for seals and descriptor flags. */
+  readonly fcntl: (fd: number, command: number, argument: number) => number;
+  /** Creates an anonymous file in memory; `name` ends with a zero byte. */
+  readonly memfdCreate: (name: Uint8Array<ArrayBuffer>, flags: number) => number;
+  /** Sets the size of a file. */
+  readonly ftruncate: (fd: number, length_bytes: number) => number;
+  /** Maps memory. Returns its address, or −errno. */
+  readonly mmap: (
+    address: number,
+    length_bytes: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    offset: number,
+  ) => number;
+  /** Unmaps memory. No view of it may be touched afterwards. */
+  readonly munmap: (address: number, length_bytes: number) => number;
+  /** The pointer object of an address; allocates, so call it once per region. */
+  readonly addressToPointer: (address: number) => Deno.PointerValue;
+  /** The address of a pointer object. */
+  readonly pointerToAddress: (pointer: Deno.PointerValue) => number;
+  /** The address of a buffer or view. V8 does not move it while the buffer is alive. */
+  readonly bufferAddress: (buffer: ArrayBufferView | ArrayBuffer) => number;
+  /** CLOCK_MONOTONIC in nanoseconds. */
+  readonly clockMonotonicNs: () => number;
+  /** Sleeps while the word holds `expected`; timeout < 0: for ever. 0, −EAGAIN or −ETIMEDOUT. */
+  readonly futexWait: (address: number, expected: number, timeout_ns: number) => number;
+  /** Wakes up to `count` sleepers. Returns how many. */
+  readonly futexWake: (address: number, count: number) => number;
+  /** Creates an event descriptor. */
+  readonly eventfd: (initial: number, flags: number) => number;
+  /** Takes the counter of an event descriptor; sleeps while it is zero. */
+  readonly eventfdRead: (fd: number) => number;
+  /** Adds to the counter of an event descriptor. */
+  readonly eventfdWrite: (fd: number, value: number) => number;
+  /** Waits for events of one descriptor. Returns the events, 0 at the timeout. */
+  readonly poll: (fd: number, events: number, timeout_ns: number) => number;
+  /** Thread id of the caller. */
+  readonly gettid: () => number;
+  /** The CPU that the caller is running on. */
+  readonly getcpu: () => number;
+  /** Gives the CPU to another thread. */
+  readonly schedYield: () => number;
+  /** Reads the affinity of a thread (0: the caller). Returns the bytes that the kernel wrote. */
+  readonly schedGetaffinity: (
+    tid: number,
+    mask: Uint8Array<ArrayBuffer>,
+    mask_bytes: number,
+  ) => number;
+  /** Sets the affinity of a thread (0: the caller). */
+  readonly schedSetaffinity: (
+    tid: number,
+    mask: Uint8Array<ArrayBuffer>,
+    mask_bytes: number,
+  ) => number;
+  /** Sets the policy of a thread (0: the caller); `reset_on_fork` 1 keeps it from its children. */
+  readonly schedSetscheduler: (
+    tid: number,
+    policy: number,
+    priority: number,
+    reset_on_fork: number,
+  ) => number;
+  /** The policy of a thread, with SCHED_RESET_ON_FORK if set. */
+  readonly schedGetscheduler: (tid: number) => number;
+  /** Names the calling thread; at most 15 bytes and a zero byte, else −ERANGE. */
+  readonly setThreadName: (name: Uint8Array<ArrayBuffer>) => number;
+  /** Reads the name of the calling thread into 16 bytes. */
+  readonly getThreadName: (name: Uint8Array<ArrayBuffer>) => number;
+  /** Blocks every signal of the calling thread but its own faults (SIGSEGV and its like). */
+  readonly blockSignals: () => number;
+  /** Raises RLIMIT_MEMLOCK as far as allowed. Returns the limit in bytes, or Infinity. */
+  readonly raiseMemlockLimit: () => number;
+  /** Locks a region in memory. */
+  readonly lockRegion: (address: number, length_bytes: number) => number;
+  /** Unlocks a region. */
+  readonly unlockRegion: (address: number, length_bytes: number) => number;
+  /** Locks all file-backed mappings; `result`: locked bytes, failed bytes, locked mappings. */
+  readonly lockFileMappings: (result: Float64Array<ArrayBuffer>) => number;
+  /** Acquire fence. */
+  readonly fenceAcquire: () => void;
+  /** Release fence. */
+  readonly fenceRelease: () => void;
+  /** Full fence. */
+  readonly fenceFull: () => void;
+  /** Stores a word with release order; `address` is that of word 0. */
+  readonly publishI32: (address: number, index: number, value: number) => void;
+  /** Loads a word with acquire order; `address` is that of word 0. */
+  readonly acquireI32: (address: number, index: number) => number;
+  /** Starts a C thread pinned on `cpu`. Returns its handle. */
+  readonly satelliteStart: (cpu: number, mode: number) => number;
+  /** Thread id of a satellite. */
+  readonly satelliteTid: (handle: number) => number;
+  /** Times a satellite has yielded, or has been woken. */
+  readonly satelliteLoops: (handle: number) => number;
+  /** Wakes a blocked satellite. Returns the number of threads woken. */
+  readonly satelliteKick: (handle: number) => number;
+  /** Stops a satellite, waits for its end and frees it. */
+  readonly satelliteStop: (handle: number) => number;
+}
+
+/** C name, parameter types and result type of every function in {@linkcode Shim}. */
+const SIGNATURES: Readonly<
+  Record<keyof Shim, readonly [string, readonly Deno.NativeType[], Deno.NativeResultType]>
+> = {
+  version: ["version", [], "i32"],
+  syscall: ["syscall", ["i32", "f64", "f64", "f64", "f64", "f64", "f64"], "f64"],
+  openat: ["openat", ["i32", "buffer", "i32", "i32"], "i32"],
+  close: ["close", ["i32"], "i32"],
+  read: ["read", ["i32", "buffer", "i32"], "i32"],
+  pread: ["pread", ["i32", "buffer", "i32", "f64"], "i32"],
+  write: ["write", ["i32", "buffer", "i32"], "i32"],
+  ioctl: ["ioctl", ["i32", "u32", "f64"], "i32"],
+  ioctlBuffer: ["ioctl_buffer", ["i32", "u32", "buffer"], "i32"],
+  fcntl: ["fcntl", ["i32", "i32", "f64"], "i32"],
+  memfdCreate: ["memfd_create", ["buffer", "u32"], "i32"],
+  ftruncate: ["ftruncate", ["i32", "f64"], "i32"],
+  mmap: ["mmap", ["f64", "f64", "i32", "i32", "i32", "f64"], "f64"],
+  munmap: ["munmap", ["f64", "f64"], "i32"],
+  addressToPointer: ["address_to_pointer", ["f64"], "pointer"],
+  pointerToAddress: ["pointer_to_address", ["pointer"], "f64"],
+  bufferAddress: ["pointer_to_address", ["buffer"], "f64"],
+  clockMonotonicNs: ["clock_monotonic_ns", [], "f64"],
+  futexWait: ["futex_wait", ["f64", "i32", "f64"], "i32"],
+  futexWake: ["futex_wake", ["f64", "i32"], "i32"],
+  eventfd: ["eventfd", ["u32", "i32"], "i32"],
+  eventfdRead: ["eventfd_read", ["i32"], "f64"],
+  eventfdWrite: ["eventfd_write", ["i32", "f64"], "i32"],
+  poll: ["poll", ["i32", "i32", "f64"], "i32"],
+  gettid: ["gettid", [], "i32"],
+  getcpu: ["getcpu", [], "i32"],
+  schedYield: ["sched_yield", [], "i32"],
+  schedGetaffinity: ["sched_getaffinity", ["i32", "buffer", "u32"], "i32"],
+  schedSetaffinity: ["sched_setaffinity", ["i32", "buffer", "u32"], "i32"],
+  schedSetscheduler: ["sched_setscheduler", ["i32", "i32", "i32", "i32"], "i32"],
+  schedGetscheduler: ["sched_getscheduler", ["i32"], "i32"],
+  setThreadName: ["set_thread_name", ["buffer"], "i32"],
+  getThreadName: ["get_thread_name", ["buffer"], "i32"],
+  blockSignals: ["block_signals", [], "i32"],
+  raiseMemlockLimit: ["raise_memlock_limit", [], "f64"],
+  lockRegion: ["lock_region", ["f64", "f64"], "i32"],
+  unlockRegion: ["unlock_region", ["f64", "f64"], "i32"],
+  lockFileMappings: ["lock_file_mappings", ["buffer"], "i32"],
+  fenceAcquire: ["fence_acquire", [], "void"],
+  fenceRelease: ["fence_release", [], "void"],
+  fenceFull: ["fence_full", [], "void"],
+  publishI32: ["publish_i32", ["f64", "i32", "i32"], "void"],
+  acquireI32: ["acquire_i32", ["f64", "i32"], "i32"],
+  satelliteStart: ["satellite_start", ["i32", "i32"], "f64"],
+  satelliteTid: ["satellite_tid", ["f64"], "i32"],
+  satelliteLoops: ["satellite_loops", ["f64"], "f64"],
+  satelliteKick: ["satellite_kick", ["f64"], "i32"],
+  satelliteStop: ["satellite_stop", ["f64"], "i32"],
+};
+
+/**
+ * The symbol table for Deno.dlopen.
+ *
+ * @returns One entry per function of {@linkcode Shim}.
+ */
+export function shimSymbols(): Record<string, Deno.ForeignFunction> {
+  const symbols: Record<string, Deno.ForeignFunction> = {};
+  for (const [key, [name, parameters, result]] of Object.entries(SIGNATURES)) {
+    symbols[key] = { name: `shim_${name}`, parameters, result };
+  }
+  return symbols;
+}
+
+/**
+ * A string as C wants it.
+ *
+ * @param text Text without a zero character.
+ * @returns The UTF-8 bytes and a zero byte.
+ */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}
