@@ -19,11 +19,10 @@ export const REMEMBER_OFFLINE_MS = 10 * 60 * 1000;
 
 const ROOT_URL = new URL("../", import.meta.url);
 const IMPORT_MAP_URL = new URL("std_offline/import_map.json", import.meta.url);
-const DEFAULT_MEMORY_URL = new URL(".cache/std_source.json", ROOT_URL);
+const MEMORY_URL = new URL(".cache/std_source.json", ROOT_URL);
 
-/** What the memory file holds. */
+/** What is remembered of one registry; the memory file holds one entry for each base URL. */
 interface Remembered {
-  readonly url: string;
   readonly source: StdSource;
   readonly checked_ms: number;
 }
@@ -59,24 +58,26 @@ export async function probe(url: string): Promise<StdSource> {
   }
 }
 
-function recall(memory: URL, url: string, now_ms: number): StdSource | undefined {
+/** Entries of the memory file that still count. */
+function recall(memory: URL, now_ms: number): Record<string, Remembered> {
   try {
-    const known: Remembered = JSON.parse(Deno.readTextFileSync(memory));
-    const limit_ms = known.source === "jsr" ? REMEMBER_JSR_MS : REMEMBER_OFFLINE_MS;
-    const age_ms = now_ms - known.checked_ms;
-    const is_known = known.source === "jsr" || known.source === "offline";
-    if (is_known && known.url === url && age_ms >= 0 && age_ms < limit_ms) return known.source;
+    const entries: [string, Remembered][] = Object.entries(
+      JSON.parse(Deno.readTextFileSync(memory)),
+    );
+    return Object.fromEntries(entries.filter(([, { source, checked_ms }]) => {
+      const limit_ms = source === "jsr" ? REMEMBER_JSR_MS : REMEMBER_OFFLINE_MS;
+      return now_ms >= checked_ms && now_ms - checked_ms < limit_ms;
+    }));
   } catch {
-    // missing or damaged: probe again
+    return {}; // missing or damaged: probe again
   }
-  return undefined;
 }
 
-function remember(memory: URL, entry: Remembered): void {
+function remember(memory: URL, entries: Record<string, Remembered>): void {
   try {
     Deno.mkdirSync(new URL("./", memory), { recursive: true });
     const temporary = new URL(`${memory.href}.${Deno.pid}`);
-    Deno.writeTextFileSync(temporary, JSON.stringify(entry));
+    Deno.writeTextFileSync(temporary, JSON.stringify(entries));
     Deno.renameSync(temporary, memory);
   } catch {
     // a read-only checkout: probe again next time
@@ -84,25 +85,35 @@ function remember(memory: URL, entry: Remembered): void {
 }
 
 /**
+ * Probes a registry, or repeats what an earlier probe found.
+ *
+ * @param url Base URL of the registry, with a trailing slash.
+ * @param memory File that remembers the answer.
+ * @param now_ms Present time, in milliseconds since the epoch.
+ * @returns The source.
+ */
+export async function rememberedProbe(
+  url: string,
+  memory: URL,
+  now_ms: number,
+): Promise<StdSource> {
+  const known = recall(memory, now_ms);
+  if (Object.hasOwn(known, url)) return known[url].source;
+  const source = await probe(url);
+  remember(memory, { ...known, [url]: { source, checked_ms: now_ms } });
+  return source;
+}
+
+/**
  * Decides where `@std/...` comes from: what a parent process decided, else what is remembered,
  * else a probe of the registry.
  *
- * @param options `memory`: file that remembers the answer; `now_ms`: present time.
  * @returns The source.
  */
-export async function stdSource(
-  options: { memory?: URL; now_ms?: number } = {},
-): Promise<StdSource> {
+export async function stdSource(): Promise<StdSource> {
   const inherited = Deno.env.get(STD_SOURCE_VARIABLE);
   if (inherited === "jsr" || inherited === "offline") return inherited;
-  const memory = options.memory ?? DEFAULT_MEMORY_URL;
-  const now_ms = options.now_ms ?? Date.now();
-  const url = registryUrl();
-  const known = recall(memory, url, now_ms);
-  if (known !== undefined) return known;
-  const source = await probe(url);
-  remember(memory, { url, source, checked_ms: now_ms });
-  return source;
+  return await rememberedProbe(registryUrl(), MEMORY_URL, Date.now());
 }
 
 /**

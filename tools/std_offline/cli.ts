@@ -115,7 +115,7 @@ class Parser {
   #long(args: readonly string[], i: number): number {
     const arg = args[i];
     const equals = arg.indexOf("=", 3);
-    if (equals > 0 && equals < arg.length - 1) {
+    if (equals > 0) {
       const key = arg.slice(2, equals);
       const value = arg.slice(equals + 1);
       this.#set(key, this.#booleans.has(key) ? value !== "false" : value, arg);
@@ -137,7 +137,11 @@ class Parser {
       const rest = arg.slice(j + 1);
       const equals = rest.indexOf("=");
       const is_letter = /[A-Za-z]/.test(letter);
-      if (is_letter && equals >= 0 && equals < rest.length - 1) {
+      if (rest === "-") {
+        this.#set(letter, rest, arg);
+        return i + 1;
+      }
+      if (rest === "=" || is_letter && equals >= 0 && equals < rest.length - 1) {
         this.#set(letter, rest.slice(equals + 1), arg);
         return i + 1;
       }

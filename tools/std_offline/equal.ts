@@ -39,7 +39,8 @@ class Comparison {
     if (scalar !== undefined) return Object.is(scalar, scalarOf(b));
     if (a instanceof Map) return this.#maps(a, b as Map<unknown, unknown>);
     if (a instanceof Set) return this.#sets(a, b as Set<unknown>);
-    if (a instanceof Error && a.message !== (b as Error).message) return false;
+    // the stack holds class, message and place: only errors from one place are equal
+    if (a instanceof Error && a.stack !== (b as Error).stack) return false;
     if (a instanceof ArrayBuffer || a instanceof SharedArrayBuffer) {
       return this.values(new Uint8Array(a), new Uint8Array(b as ArrayBufferLike));
     }

@@ -66,6 +66,8 @@ const ASSERTIONS: readonly Row[] = [
     false,
     () => std.assertEquals({ [Symbol.iterator]: 1 }, { [Symbol.iterator]: 2 }),
   ],
+  ["errors from two places", false, () => std.assertEquals(new Error("a"), new Error("a"))],
+  ["buffers", true, () => std.assertEquals(Uint8Array.of(1).buffer, Uint8Array.of(1).buffer)],
   ["not equal", true, () => std.assertNotEquals([1], [2])],
   ["not equal of equals", false, () => std.assertNotEquals([1], [1])],
   ["strict same", true, () => std.assertStrictEquals(loop_a, loop_a)],
@@ -262,8 +264,9 @@ const PARSES: readonly ParseRow[] = [
   ["-- apart", "x -- --b c", { "--": true }, { _: ["x"], "--": ["--b", "c"] }],
   ["-- apart, none", "x", { "--": true }, { _: ["x"], "--": [] }],
   ["stopEarly", "--a=1 run --b", { stopEarly: true }, { a: 1, _: ["run", "--b"] }],
-  // A flag that ends in "=" has a name that ends in "=": callers see it as an unknown flag.
-  ["empty value", "--a=", { string: ["a"] }, { "a=": true, _: [] }],
+  ["empty value", "--a=", { string: ["a"] }, { a: "", _: [] }],
+  ["empty value of a letter", "-a= x", { string: ["a"] }, { a: "", _: ["x"] }],
+  ["dash as the value of a letter", "-a-", {}, { a: "-", _: [] }],
   // A value that starts with "-" needs the form with "=".
   ["negative value", "--a -5", { string: ["a"] }, { a: "", 5: true, _: [] }],
   ["negative value with =", "--a=-5", {}, { a: -5, _: [] }],
