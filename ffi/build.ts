@@ -14,10 +14,7 @@ export const SHIM_HEADERS: readonly string[] = ["shim.h"];
 /** File name of the shim. */
 export const SHIM_FILE = "libghost_shim.so";
 
-/**
- * What every native library is compiled with. `nodelete`: Deno unloads a library at exit while
- * threads of it may still run.
- */
+/** What every native program and library is compiled with. */
 export const CC_FLAGS: readonly string[] = [
   "-std=gnu11",
   "-Wall",
@@ -27,8 +24,10 @@ export const CC_FLAGS: readonly string[] = [
   "-fPIC",
   "-fvisibility=hidden",
   "-pthread",
-  "-Wl,-z,nodelete",
 ];
+
+/** nodelete: Deno unloads a library at exit, while threads of it may still run. */
+const LIBRARY_FLAGS: readonly string[] = ["-shared", "-Wl,-z,nodelete"];
 
 const CC_CURE = "install a C compiler, for example `apt-get install gcc libc6-dev`; " +
   "--kernel=sim and the packed executable need none";
@@ -117,7 +116,7 @@ export function buildLibrary(options: BuildOptions): string {
   const partial = `${options.out}.${Deno.pid}.${crypto.randomUUID()}`;
   const sources = options.sources.map((name) => `${options.source_dir}/${name}`);
   try {
-    runCc([...CC_FLAGS, "-shared", "-o", partial, ...sources], options.cc);
+    runCc([...CC_FLAGS, ...LIBRARY_FLAGS, "-o", partial, ...sources], options.cc);
     Deno.renameSync(partial, options.out);
   } catch (error) {
     try {
