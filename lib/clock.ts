@@ -7,7 +7,7 @@
 
 /** A source of absolute time. */
 export interface Clock {
-  /** @returns Nanoseconds since the clock's start; never less than before. */
+  /** Nanoseconds since the clock's start; never less than before. */
   nowNs(): number;
 }
 
@@ -16,7 +16,11 @@ export class ManualClock implements Clock {
   /** The time it shows, in nanoseconds. */
   now_ns: number;
 
-  /** @param now_ns The time it starts at, in nanoseconds. */
+  /**
+   * A clock that stands still.
+   *
+   * @param now_ns The time it starts at, in nanoseconds.
+   */
   constructor(now_ns = 0) {
     this.now_ns = now_ns;
   }

@@ -24,17 +24,19 @@ export const DUMP_BYTES_MAX = 32768;
 /** Bytes of the argument and of the result buffer of an agent RPC. */
 export const RPC_BUFFER_BYTES = 32768;
 
+/** What the bounds are called when they are checked together. */
+export type LimitName =
+  | "max_cpu_count"
+  | "cpu_mask_word_count"
+  | "max_status_word_count"
+  | "max_task_count"
+  | "queue_elem_count"
+  | "mailbox_slot_count"
+  | "dump_bytes_max"
+  | "rpc_buffer_bytes";
+
 /** The bounds as a record, so that a test can break one relation at a time. */
-export interface Limits {
-  readonly max_cpu_count: number;
-  readonly cpu_mask_word_count: number;
-  readonly max_status_word_count: number;
-  readonly max_task_count: number;
-  readonly queue_elem_count: number;
-  readonly mailbox_slot_count: number;
-  readonly dump_bytes_max: number;
-  readonly rpc_buffer_bytes: number;
-}
+export type Limits = Readonly<Record<LimitName, number>>;
 
 /** The bounds this build uses. */
 export const LIMITS: Limits = {

@@ -30,20 +30,24 @@ function hashLabel(label: string, basis: number): number {
 
 /** A pseudo-random number generator with named, independent branches. */
 export class Prng {
-  private readonly words = new Int32Array(STATE_WORD_COUNT);
+  readonly #words = new Int32Array(STATE_WORD_COUNT);
 
-  /** @param seed Any integer from 0 to 2^53 - 1. */
+  /**
+   * A generator at the start of a seed's numbers.
+   *
+   * @param seed Any integer from 0 to 2^53 - 1.
+   */
   constructor(seed: number) {
     if (!Number.isSafeInteger(seed) || seed < 0) {
       throw new RangeError(
         `bad seed ${seed}: give an integer from 0 to ${Number.MAX_SAFE_INTEGER}`,
       );
     }
-    this.start(seed % TWO_32 | 0, Math.floor(seed / TWO_32) | 0);
+    this.#start(seed % TWO_32 | 0, Math.floor(seed / TWO_32) | 0);
   }
 
-  private start(seed_lo: number, seed_hi: number): void {
-    const words = this.words;
+  #start(seed_lo: number, seed_hi: number): void {
+    const words = this.#words;
     words[0] = mix32(seed_lo);
     words[1] = mix32(seed_hi ^ 0x9e3779b9);
     words[2] = seed_lo;
@@ -53,9 +57,9 @@ export class Prng {
     for (let i = 0; i < 12; i++) this.nextU32();
   }
 
-  /** @returns The next 32 random bits, 0 to 2^32 - 1. */
+  /** The next 32 random bits, 0 to 2^32 - 1. */
   nextU32(): number {
-    const words = this.words;
+    const words = this.#words;
     const a = words[0];
     const b = words[1];
     const c = words[2];
@@ -90,7 +94,7 @@ export class Prng {
     }
   }
 
-  /** @returns True with probability numerator / denominator (denominator at least 1). */
+  /** True with probability numerator / denominator (denominator at least 1). */
   chance(numerator: number, denominator: number): boolean {
     return this.below(denominator) < numerator;
   }
@@ -127,15 +131,15 @@ export class Prng {
    */
   fork(label: string): Prng {
     const branch = new Prng(0);
-    const seed_lo = mix32(hashLabel(label, 0x811c9dc5) ^ this.words[4]);
-    const seed_hi = mix32(hashLabel(label, seed_lo) ^ this.words[5]);
-    branch.start(seed_lo, seed_hi);
+    const seed_lo = mix32(hashLabel(label, 0x811c9dc5) ^ this.#words[4]);
+    const seed_hi = mix32(hashLabel(label, seed_lo) ^ this.#words[5]);
+    branch.#start(seed_lo, seed_hi);
     return branch;
   }
 
   /** A copy of the state, for a snapshot: six words. */
   get state(): Int32Array {
-    return this.words.slice();
+    return this.#words.slice();
   }
 
   /** Goes back to a state read earlier. */
@@ -143,6 +147,6 @@ export class Prng {
     if (state.length !== STATE_WORD_COUNT) {
       throw new RangeError(`a Prng state has ${STATE_WORD_COUNT} words, not ${state.length}`);
     }
-    this.words.set(state);
+    this.#words.set(state);
   }
 }
