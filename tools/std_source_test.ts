@@ -53,7 +53,7 @@ async function withTempDir(run: (dir: string) => Promise<void>): Promise<void> {
   }
 }
 
-Deno.test("tasks: with a registry @std comes from there, without a word about adapters", async () => {
+Deno.test("tasks: with a registry @std comes from there, not from adapters", async () => {
   const registry = await startStubRegistry();
   try {
     await withTempDir(async (dir) => {
@@ -70,7 +70,7 @@ Deno.test("tasks: with a registry @std comes from there, without a word about ad
   }
 });
 
-Deno.test("tasks: without a registry the adapters pass the same table, said in one line", async () => {
+Deno.test("tasks: without one the adapters pass the same table, said in one line", async () => {
   await withTempDir(async (dir) => {
     const { code, stdout, stderr } = await runTask(["test", TABLE], closedUrl(), dir);
     assertEquals(code, 0, stdout + stderr);
@@ -103,7 +103,7 @@ Deno.test("probe: a registry that answers is jsr; errors and silence are offline
   silent.close();
 });
 
-Deno.test("probe: both answers are remembered, each for its time, one for each registry", async () => {
+Deno.test("probe: answers are remembered by registry, each for its time", async () => {
   await withTempDir(async (dir) => {
     const memory = new URL(`file://${dir}/deep/std_source.json`);
     const registry = await startStubRegistry();
