@@ -9,6 +9,7 @@
  * @module
  */
 import { buildShim } from "./build.ts";
+import { shimInMemory } from "./embedded_shim.ts";
 import { ShimError } from "./errors.ts";
 import { installFence } from "./memory.ts";
 import { fetchShim } from "./remote_shim.ts";
@@ -67,7 +68,9 @@ export function loadShim(explicit_path?: string): Shim {
   if (location.kind === "remote") {
     throw new ShimError("the shim is not fetched yet", "await prepareShim() first");
   }
-  return keep(openShim(location.kind === "file" ? location.path : buildShim(location.source_dir)));
+  if (location.kind === "clone") return keep(openShim(buildShim(location.source_dir)));
+  const embedded = Deno.build.standalone && explicit_path === undefined;
+  return keep(openShim(embedded ? shimInMemory(location.path) : location.path));
 }
 
 /**

@@ -14,10 +14,11 @@
 import { SHIM_FILE } from "./build.ts";
 import { ShimError } from "./errors.ts";
 
-/** URL of the bundle in a packed executable, whose start stub puts it at descriptor 100. */
-export const PACKED_BUNDLE_URL = "file:///proc/self/fd/100";
-/** Path of the shim in a packed executable. */
-export const PACKED_SHIM_PATH = "/proc/self/fd/101";
+/**
+ * URL of the bundle in a packed executable. Its start stub puts it at descriptor 100, or the next
+ * free one if the caller uses that, and the shim at the descriptor after it.
+ */
+const PACKED_BUNDLE_URL = /^file:\/\/\/proc\/self\/fd\/(\d+)$/;
 
 /** Where the shim is, or what it is made from. */
 export type ShimLocation =
@@ -38,7 +39,8 @@ export type ShimLocation =
  */
 export function shimLocation(module_url: string, explicit_path?: string): ShimLocation {
   if (explicit_path !== undefined) return { kind: "file", path: explicit_path };
-  if (module_url === PACKED_BUNDLE_URL) return { kind: "file", path: PACKED_SHIM_PATH };
+  const packed = PACKED_BUNDLE_URL.exec(module_url);
+  if (packed !== null) return { kind: "file", path: `/proc/self/fd/${Number(packed[1]) + 1}` };
   const url = new URL(module_url);
   const bundled = !url.pathname.endsWith("/ffi/shim.ts");
   if (url.protocol === "file:") {
