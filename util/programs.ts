@@ -1,0 +1,60 @@
+/**
+ * Every program of this project, by name. The imports are dynamic and their paths literal, so that
+ * a start from the sources loads one program only, and a bundle holds them all.
+ *
+ * @module
+ */
+
+/** A module that is a program. */
+export interface ProgramModule {
+  /**
+   * Runs it.
+   *
+   * @param args Its arguments.
+   * @returns The exit status.
+   */
+  main(args: string[]): Promise<number>;
+}
+
+/** A program's entry in the table. */
+export interface Program {
+  /** One line for `ghostctl --help`. */
+  readonly summary: string;
+  /** Whether `deno task compile` makes a file of that name; else it is only a sub-command. */
+  readonly has_file: boolean;
+  /** Loads its module. */
+  readonly load: () => Promise<ProgramModule>;
+}
+
+/** A module whose code runs in a Worker. */
+export interface WorkerModule {
+  /**
+   * Starts it.
+   *
+   * @param message The Worker's first message.
+   */
+  workerMain(message: WorkerMessage): void | Promise<void>;
+}
+
+/** The first message that a Worker gets. */
+export interface WorkerMessage {
+  /** A name of {@linkcode WORKERS}. */
+  readonly entry: string;
+}
+
+/** The programs. */
+export const PROGRAMS: Readonly<Record<string, Program>> = {
+  fifo_per_cpu_agent: {
+    summary: "agent with the per-CPU FIFO policy",
+    has_file: true,
+    load: () => import("../schedulers/fifo/per_cpu/agent.ts"),
+  },
+  selftest: {
+    summary: "run the contract suite from this executable",
+    has_file: false,
+    load: () => import("../tests/conformance/selftest.ts"),
+  },
+};
+
+/** What a Worker can be told to run. */
+export const WORKERS: Readonly<Record<string, () => Promise<WorkerModule>>> = {};
