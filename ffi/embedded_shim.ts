@@ -10,12 +10,16 @@ import { MFD_ALLOW_SEALING, MFD_CLOEXEC } from "./linux.ts";
 const MEMFD_NAME = "ghost_shim";
 const DESCRIPTORS = "/proc/self/fd";
 
-/** Path of the memfd that another Worker has made, so that all share one copy of the library. */
-function existingMemfd(): string | undefined {
+/**
+ * Path of the memfd that another Worker has made, so that all share one copy of the library. One
+ * that is shorter is still being written.
+ */
+function existingMemfd(length_bytes: number): string | undefined {
   for (const { name } of Deno.readDirSync(DESCRIPTORS)) {
     try {
       const path = `${DESCRIPTORS}/${name}`;
-      if (Deno.readLinkSync(path).startsWith(`/memfd:${MEMFD_NAME}`)) return path;
+      const is_shim = Deno.readLinkSync(path).startsWith(`/memfd:${MEMFD_NAME}`);
+      if (is_shim && Deno.statSync(path).size === length_bytes) return path;
     } catch { /* closed meanwhile */ }
   }
   return undefined;
@@ -41,9 +45,9 @@ function newMemfd(): string {
  * @throws {SystemError} If the kernel refuses a memfd.
  */
 export function shimInMemory(path: string): string {
-  const existing = existingMemfd();
-  if (existing !== undefined) return existing;
   const bytes = Deno.readFileSync(path);
+  const existing = existingMemfd(bytes.length);
+  if (existing !== undefined) return existing;
   const memfd = newMemfd();
   Deno.writeFileSync(memfd, bytes);
   return memfd;
