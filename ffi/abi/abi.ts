@@ -29,13 +29,21 @@ export interface MessageType {
  * `was_latched` or `was_current` in byte 1.
  */
 export interface MessageWords {
+  /** TASK_NEW: gtid of the parent. */
   readonly new_parent_gtid: number;
+  /** TASK_NEW: CPU time so far, in nanoseconds. */
   readonly new_runtime: number;
+  /** TASK_NEW: whether the task is runnable. */
   readonly new_runnable: number;
+  /** TASK_NEW: nice value. */
   readonly new_nice: number;
+  /** TASK_NEW: region and index of the status word. */
   readonly new_sw_info: number;
+  /** TASK_NEW: word that a BPF program set. */
   readonly new_agent_data: number;
+  /** TASK_DEAD: CPU on which the task ran last. */
   readonly dead_cpu: number;
+  /** CPU_TICK: whether an agent was running. */
   readonly tick_is_agent: number;
 }
 
@@ -103,9 +111,13 @@ export function createSwRegionCommand(id: number, numa_node: number): string {
   return `create sw_region ${id} ${numa_node}`;
 }
 
-/** Commands of the enclave's `ctl` file that have no argument. */
+// Commands of the enclave's `ctl` file that have no argument.
+
+/** Asks for a TASK_NEW for every task of the enclave. */
 export const DISCOVER_TASKS_COMMAND = "discover tasks";
+/** Forbids the calling process to load BPF programs from now on. */
 export const DISABLE_BPF_PROG_LOAD_COMMAND = "disable my bpf_prog_load";
+/** Destroys the enclave. */
 export const DESTROY_COMMAND = "destroy";
 
 const GTID_RUNTIME_SEQ = "gtid:u64 runtime:u64 cpu_seqnum:u64";
