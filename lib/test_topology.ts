@@ -6,7 +6,8 @@
  */
 
 import { CpuList } from "./cpu_list.ts";
-import type { CpuRaw, ReadText } from "./topology.ts";
+import type { ReadText } from "./host_files.ts";
+import type { CpuRaw } from "./topology.ts";
 
 /** CPUs of the machine of upstream's topology tests. */
 export const TEST_CPU_COUNT = 112;

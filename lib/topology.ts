@@ -9,6 +9,7 @@
 import type { CpuRaw } from "../kernels/kernel.ts";
 import { CpuList, parseCpuStr } from "./cpu_list.ts";
 import { OperatingError, UsageError } from "./errors.ts";
+import { type ReadText, readTextFile } from "./host_files.ts";
 import { MAX_CPU_COUNT } from "./limits.ts";
 
 export type { CpuRaw } from "../kernels/kernel.ts";
@@ -55,18 +56,6 @@ export class Cpu {
 
 /** What a topology answers when asked for a CPU that it does not have. */
 export const INVALID_CPU: Cpu = new Cpu();
-
-/** Reads one file as text; undefined if it does not exist or cannot be read. */
-export type ReadText = (path: string) => string | undefined;
-
-/** The text of a real file, or undefined. */
-export function readTextFile(path: string): string | undefined {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch {
-    return undefined;
-  }
-}
 
 /** The CPUs of one machine. Does not change. */
 export class Topology {

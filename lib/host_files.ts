@@ -1,0 +1,18 @@
+/**
+ * Small text files of the host, such as those under /sys and /proc. Readers are handed in, so that
+ * tests and simulated machines can give their own.
+ *
+ * @module
+ */
+
+/** Reads one file as text; undefined if it does not exist or cannot be read. */
+export type ReadText = (path: string) => string | undefined;
+
+/** The text of a real file, or undefined. */
+export function readTextFile(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return undefined;
+  }
+}
