@@ -4,18 +4,20 @@
  *
  * @module
  */
+import { isAbsolute, relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { dlopenFault, importFault } from "./import_rules.ts";
 
 /** Longest function, in lines from its head to its closing brace. */
 export const FUNCTION_LINES_MAX = 70;
 
-const ROOT_PATH = decodeURIComponent(new URL("../", import.meta.url).pathname);
+const ROOT_PATH = fileURLToPath(new URL("../", import.meta.url));
 
 /** Path of the linted file from the repository's root. */
 function pathOf(context: Deno.lint.RuleContext): string {
-  return context.filename.startsWith(ROOT_PATH)
-    ? context.filename.slice(ROOT_PATH.length)
-    : context.filename;
+  const { filename } = context;
+  const path = isAbsolute(filename) ? relative(ROOT_PATH, filename) : filename;
+  return path.replaceAll("\\", "/");
 }
 
 function textOf(node: Deno.lint.Node | null | undefined): string | undefined {

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { fileURLToPath } from "node:url";
+
 /** Where `@std/...` comes from. */
 export type StdSource = "jsr" | "offline";
 
@@ -29,11 +31,7 @@ interface Remembered {
 
 /** Path of the repository's root folder, without a trailing slash. */
 export function rootPath(): string {
-  return pathOf(ROOT_URL).replace(/\/$/, "");
-}
-
-function pathOf(url: URL): string {
-  return decodeURIComponent(url.pathname);
+  return fileURLToPath(ROOT_URL).replace(/[\\/]$/, "");
 }
 
 /** Base URL of the registry, with a trailing slash: JSR_URL, or jsr.io. */
@@ -124,5 +122,5 @@ export async function stdSource(): Promise<StdSource> {
  * @returns The flags; none when deno.json does it.
  */
 export function stdFlags(source: StdSource): string[] {
-  return source === "jsr" ? [] : [`--import-map=${pathOf(IMPORT_MAP_URL)}`];
+  return source === "jsr" ? [] : [`--import-map=${fileURLToPath(IMPORT_MAP_URL)}`];
 }

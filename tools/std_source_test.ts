@@ -72,7 +72,7 @@ Deno.test("tasks: with a registry @std comes from there, not from adapters", asy
 
 Deno.test("tasks: without one the adapters pass the same table, said in one line", async () => {
   await withTempDir(async (dir) => {
-    const { code, stdout, stderr } = await runTask(["test", TABLE], closedUrl(), dir);
+    const { code, stdout, stderr } = await runTask(["test", "--", TABLE], closedUrl(), dir);
     assertEquals(code, 0, stdout + stderr);
     assertMatch(stdout, /\b9 passed \(2 steps\) \| 0 failed/);
     const [notice, ...more] = stderr.trim().split("\n");
@@ -135,5 +135,5 @@ Deno.test("probe: an answer that cannot be remembered is still given", async () 
 
 Deno.test("stdFlags: an import map only where the adapters stand in", () => {
   assertEquals(stdFlags("jsr"), []);
-  assertMatch(stdFlags("offline").join(), /^--import-map=\/.*\/import_map\.json$/);
+  assertMatch(stdFlags("offline").join(), /^--import-map=.*import_map\.json$/);
 });

@@ -40,9 +40,11 @@ function commandLine(task: Task, args: readonly string[], source: StdSource): st
   return [...task.command, ...stdFlags(source), ...task.entry, ...own];
 }
 
-/** Signals that a terminal sends to the whole group: the task answers them, not this runner. */
-function leaveSignalsToTheTask(): void {
+/** SIGINT reaches the task from the terminal itself; SIGTERM is passed on. */
+function leaveSignalsTo(task: Deno.ChildProcess): void {
   Deno.addSignalListener("SIGINT", () => {});
+  if (Deno.build.os === "windows") return;
+  Deno.addSignalListener("SIGTERM", () => task.kill("SIGTERM"));
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -54,7 +56,6 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const source = await stdSource();
   if (source === "offline") console.error(OFFLINE_NOTICE);
-  leaveSignalsToTheTask();
   const child = new Deno.Command(Deno.execPath(), {
     args: commandLine(task, rest, source),
     cwd: rootPath(),
@@ -63,6 +64,7 @@ async function main(args: readonly string[]): Promise<number> {
     stdout: "inherit",
     stderr: "inherit",
   }).spawn();
+  leaveSignalsTo(child);
   const { code } = await child.status;
   return code;
 }
