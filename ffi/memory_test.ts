@@ -22,7 +22,7 @@ const SLOT_WORDS = 8;
 const SEQ_DATA = 16;
 const REGION_BYTES = 4096;
 
-const NATIVE_DIR = new URL("../native", import.meta.url).pathname;
+const NATIVE_DIR = decodeURIComponent(new URL("../native", import.meta.url).pathname);
 const { symbols: { litmus_start, litmus_join } } = Deno.dlopen(
   buildLibrary({
     source_dir: NATIVE_DIR,

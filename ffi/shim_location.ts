@@ -4,8 +4,8 @@
  *
  * | module | shim |
  * |---|---|
- * | `file:///proc/self/fd/100`, the bundle in a packed executable | `/proc/self/fd/101` |
- * | a bundle in a file (deno compile, or the packer's fallback) | the .so beside the bundle |
+ * | `file:///proc/self/fd/100`, the bundle in a packed executable | descriptor 101, a memfd |
+ * | a bundle in a file (deno compile) | the .so beside the bundle, by way of a memfd |
  * | `ffi/shim.ts` in a clone | native/build/, compiled when the sources are newer |
  * | `https://…/ffi/shim.ts` (JSR) | the .so or the C sources beside it, into a cache |
  *

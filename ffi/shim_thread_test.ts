@@ -186,7 +186,7 @@ interface LockReport {
 
 /** Runs the child under the limits that `ulimit` sets. */
 async function lockMemory(ulimit: string, ...args: string[]): Promise<LockReport> {
-  const script = new URL("./testdata/lock_memory.ts", import.meta.url).pathname;
+  const script = new URL("./testdata/lock_memory.ts", import.meta.url).href;
   const command = `${ulimit} && exec "$0" run -A "$@"`;
   const output = await new Deno.Command("bash", {
     args: ["-c", command, Deno.execPath(), script, ...args],
@@ -222,6 +222,6 @@ Deno.test("without privilege the limit holds, and what could not be locked is co
 });
 
 Deno.test("the soft limit is raised to the hard one when the hard one cannot be", async () => {
-  const report = await lockMemory("ulimit -H -l 128 && ulimit -S -l 64", "unprivileged");
+  const report = await lockMemory("ulimit -S -l 64 && ulimit -H -l 128", "unprivileged");
   assertEquals(report.limit_bytes, 128 * 1024);
 });
