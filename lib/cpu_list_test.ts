@@ -45,7 +45,7 @@ Deno.test("topology_test Union: what either set holds, in place and as a new set
   assertEquals(list.toIntVector(), expected);
 });
 
-Deno.test("topology_test Subtract: what only the first set holds, in place and as a new set", () => {
+Deno.test("topology_test Subtract: what only the first holds, in place and as a new set", () => {
   const list = CpuList.from([1, 3, 5, 20, 87, 94, 100]);
   const other = CpuList.from([0, 5, 10, 60, 94]);
   const expected = [1, 3, 20, 87, 100];
@@ -248,7 +248,7 @@ Deno.test("topology_test AtomicIteratorRange: a for loop visits the map's CPUs i
   assertEquals(visited, CPUS);
 });
 
-Deno.test("topology_test AtomicTestAndClear: of racing threads one clears, each time", async () => {
+Deno.test("topology_test AtomicTestAndClear: one of the racing threads clears", async () => {
   const buffer = new SharedArrayBuffer(128);
   const words = new Int32Array(buffer);
   const map = new AtomicCpuMap(HARDWARE_MEMORY, words.subarray(0, 16));

@@ -250,3 +250,17 @@ export class GtidNames {
     return name;
   }
 }
+
+/** The names of this isolate. */
+export const GTID_NAMES: GtidNames = new GtidNames();
+
+/**
+ * The name of a gtid by its two words, for dumps and traces.
+ *
+ * @param lo Low word.
+ * @param hi High word.
+ * @param names Where names are kept; made-up names count from the first one asked for there.
+ */
+export function gtidName(lo: number, hi: number, names: GtidNames = GTID_NAMES): string {
+  return names.describe(Gtid.fromWords(lo, hi));
+}

@@ -5,6 +5,7 @@ import {
   DEFAULT_SEQNUM_BITS,
   Gtid,
   gtidHi,
+  gtidName,
   GtidNames,
   gtidValue,
   HOST_PROCFS,
@@ -39,7 +40,7 @@ function messageOf(result: Gtid | number | OperatingError): string {
   return result.message;
 }
 
-Deno.test("base_test TidTest: the current gtid holds the thread's tid (given a ghOSt /proc)", () => {
+Deno.test("base_test TidTest: the current gtid holds the own tid (given a ghOSt /proc)", () => {
   assertEquals(gtidOf(Gtid.current(fakeProcfs())).tid(), 77);
 });
 
@@ -85,6 +86,8 @@ Deno.test("gtid: made-up names count through the letters, and stay", () => {
   assertEquals(described[25], `Z0/125/${gtids[25]}`);
   assertEquals(described[26], `A1/126/${gtids[26]}`);
   assertEquals(names.describe(gtids[0]), described[0]);
+  assertEquals(gtidName(gtids[1].lo, gtids[1].hi, names), described[1]);
+  assertEquals(gtidName(0, 0), "<null>");
 });
 
 Deno.test("gtid: the sequence number's bits follow from pid_max_max", () => {
