@@ -33,19 +33,20 @@ Deno.test("base_test NotifyBeforeWait: a notification made before the wait ends 
   notification.waitForNotification();
 });
 
-Deno.test("base_test NotifyAfterWait: two threads that wait notify each other", async () => {
-  const buffer = new SharedArrayBuffer(12);
+Deno.test("base_test NotifyAfterWait: threads that wait pass a notification on", async () => {
+  const buffer = new SharedArrayBuffer(16);
   const words = new Int32Array(buffer);
-  const ended = startJob({ action: "echo_notification", buffer, value: 50 });
-  // The thread marks the word as waited at before it sleeps.
-  await untilWord(words, 0, 1);
+  const threads = [0, 1].map((index) =>
+    startJob({ action: "pass_on_notification", buffer, value: index })
+  );
+  // A thread marks its word as waited at before it sleeps.
+  await Promise.all([untilWord(words, 0, 1), untilWord(words, 1, 1)]);
   await new Promise((done) => setTimeout(done, 20));
   new Notification(words, 0).notify();
-  const second = new Notification(words, 1);
-  assert(!second.hasBeenNotified(), "the thread stalls before it answers");
-  second.waitForNotification();
-  assert(second.hasBeenNotified());
-  assertEquals(await ended, 0);
+  const last = new Notification(words, 2);
+  assert(!last.hasBeenNotified(), "a thread stalls before it passes on");
+  assertEquals(await Promise.all(threads), [0, 1]);
+  last.waitForNotification();
 });
 
 Deno.test("base_test OneThreadInt: one thread waits at an integer and is woken", async () => {

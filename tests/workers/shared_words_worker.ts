@@ -12,10 +12,10 @@ import { futexWait, Notification } from "../../lib/notification.ts";
 /** What the thread is told. */
 export interface SharedWordsJob {
   /** What to do. */
-  readonly action: "test_and_clear" | "futex_wait" | "echo_notification";
+  readonly action: "test_and_clear" | "futex_wait" | "pass_on_notification";
   /** The memory it works on; each action has its own layout. */
   readonly buffer: SharedArrayBuffer;
-  /** A number for the action: the CPU to clear, or the value to wait at. */
+  /** A number for the action: the CPU to clear, the value to wait at, the word. */
   readonly value: number;
 }
 
@@ -26,6 +26,9 @@ export const STARTED_WORD = 18;
 /** Words of a futex_wait job. */
 export const FUTEX_WORD = 0;
 export const WAITER_COUNT_WORD = 1;
+/** A word of a pass_on_notification job that nobody changes. */
+const STALL_WORD = 3;
+const STALL_MS = 50;
 
 function testAndClear(words: Int32Array, cpu: number): number {
   const map = new AtomicCpuMap(HARDWARE_MEMORY, words.subarray(0, 16));
@@ -42,14 +45,12 @@ function waitAt(words: Int32Array, value: number): number {
   return HARDWARE_MEMORY.acquire(words, FUTEX_WORD);
 }
 
-/** Waits for the first notification, stalls, and sends the second one. */
-function echo(words: Int32Array, stall_ms: number): number {
-  const first = new Notification(words, 0);
-  const second = new Notification(words, 1);
-  first.waitForNotification();
-  Atomics.wait(words, 2, 0, stall_ms);
-  second.notify();
-  return 0;
+/** Waits for the notification at a word, stalls, and sends the one at the next word. */
+function passOn(words: Int32Array, index: number): number {
+  new Notification(words, index).waitForNotification();
+  Atomics.wait(words, STALL_WORD, 0, STALL_MS);
+  new Notification(words, index + 1).notify();
+  return index;
 }
 
 function run(job: SharedWordsJob): number {
@@ -59,8 +60,8 @@ function run(job: SharedWordsJob): number {
       return testAndClear(words, job.value);
     case "futex_wait":
       return waitAt(words, job.value);
-    case "echo_notification":
-      return echo(words, job.value);
+    case "pass_on_notification":
+      return passOn(words, job.value);
   }
 }
 

@@ -6,27 +6,30 @@
 
 import type { SharedWordsJob } from "./shared_words_worker.ts";
 
+/** A thread that has not done its job by then hangs. */
+const TIMEOUT_MS = 20_000;
+
 /**
  * Starts a thread.
  *
  * @param job What it does.
- * @returns What it says when it has done it.
+ * @returns What it says when it has done it; rejects if it hangs.
  */
 export function startJob(job: SharedWordsJob): Promise<number> {
   const worker = new Worker(new URL("./shared_words_worker.ts", import.meta.url), {
     type: "module",
   });
-  return new Promise((resolve, reject) => {
-    worker.onmessage = (event: MessageEvent<number>) => {
-      worker.terminate();
-      resolve(event.data);
-    };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      worker.terminate();
-      reject(new Error(event.message));
-    };
-    worker.postMessage(job);
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const hung = setTimeout(() => reject(new Error(`${job.action} hangs`)), TIMEOUT_MS);
+  worker.onmessage = (event: MessageEvent<number>) => resolve(event.data);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    reject(new Error(event.message));
+  };
+  worker.postMessage(job);
+  return promise.finally(() => {
+    clearTimeout(hung);
+    worker.terminate();
   });
 }
 
