@@ -82,10 +82,12 @@ export class Prng {
     if (!Number.isSafeInteger(n) || n < 1) throw new RangeError(`below(${n}): n must be 1 or more`);
     if (n < TWO_32) {
       const divisor = n >>> 0;
-      // The lowest 2^32 mod n numbers are drawn again, so that every remainder is as likely.
-      const unfair = (-divisor >>> 0) % divisor;
       let value = this.nextU32();
-      while (value < unfair) value = this.nextU32();
+      if (value < divisor) {
+        // The lowest 2^32 mod n numbers are drawn again, so that every remainder is as likely.
+        const unfair = (-divisor >>> 0) % divisor;
+        while (value < unfair) value = this.nextU32();
+      }
       return value % divisor;
     }
     const fair = TWO_53 - TWO_53 % n;
