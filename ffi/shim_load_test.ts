@@ -186,7 +186,7 @@ Deno.test("prepareShim is loadShim for modules that are on this machine", async 
 Deno.test("every isolate loads its own functions of the one library", async () => {
   const code = `${IMPORT_SHIM} loadShim();
     const url = URL.createObjectURL(new Blob([\`
-      const { loadShim } = await import("\${new URL("./ffi/shim.ts", "file://" + Deno.cwd() + "/")}");
+      const { loadShim } = await import("${new URL("./shim.ts", import.meta.url)}");
       postMessage(loadShim().version());\`], { type: "text/javascript" }));
     const worker = new Worker(url, { type: "module" });
     worker.onmessage = (event) => { console.log(event.data); Deno.exit(0); };`;

@@ -179,7 +179,7 @@ Deno.test("the clock is CLOCK_MONOTONIC and does not go back", () => {
   }
 });
 
-Deno.test("futexWait returns at once when the word differs, and after the timeout otherwise", () => {
+Deno.test("futexWait returns at once when the word differs, else after the timeout", () => {
   const address = anonymousPage();
   assertEquals(shim.futexWait(address, 1, -1), -errno.EAGAIN);
   const begin_ns = shim.clockMonotonicNs();
@@ -218,7 +218,7 @@ Deno.test("poll returns the events, 0 at the timeout, and -EBADF for a closed de
   assertEquals(shim.poll(fd, linux.POLLIN, 0), -errno.EBADF);
 });
 
-Deno.test("a Worker that sleeps on a futex is woken, and the timeout is not cut by signals", async () => {
+Deno.test("a Worker asleep on a futex is woken, and no signal cuts the timeout", async () => {
   const address = anonymousPage();
   const worker = new Worker(new URL("./testdata/shim_worker.ts", import.meta.url), {
     type: "module",
