@@ -1,0 +1,63 @@
+/**
+ * What a simulated thread's script may ask for. A script is a generator; it yields actions, which
+ * are numbers (an operation and up to 44 bits of argument), so that a yield makes no object.
+ *
+ * @module
+ */
+
+const ARGUMENT_LIMIT = 17592186044416; // 2^44: four hours and a half in ns
+
+/** Operations of an action. */
+export const OP_RUN = 1;
+export const OP_SLEEP = 2;
+export const OP_YIELD = 3;
+export const OP_BLOCK = 4;
+export const OP_SWITCHTO = 5;
+
+/** An action as a script yields it. */
+export type Action = number;
+
+/** The script of a thread. */
+export type Script = Generator<Action, void, void>;
+
+/** Use the CPU for a time. */
+export function run(ns: number): Action {
+  return OP_RUN * ARGUMENT_LIMIT + argument(ns);
+}
+
+/** Block, and wake up after a time. */
+export function sleep(ns: number): Action {
+  return OP_SLEEP * ARGUMENT_LIMIT + argument(ns);
+}
+
+/** Let others run, if there are any (`sched_yield`). */
+export function yieldCpu(): Action {
+  return OP_YIELD * ARGUMENT_LIMIT;
+}
+
+/** Block until another thread wakes this one. */
+export function block(): Action {
+  return OP_BLOCK * ARGUMENT_LIMIT;
+}
+
+/** Block, and let the blocked thread `tid` run on this CPU without asking the agent. */
+export function switchTo(tid: number): Action {
+  return OP_SWITCHTO * ARGUMENT_LIMIT + argument(tid);
+}
+
+/** The operation of an action. */
+export function actionOp(action: Action): number {
+  return Math.floor(action / ARGUMENT_LIMIT);
+}
+
+/** The argument of an action. */
+export function actionArgument(action: Action): number {
+  return action % ARGUMENT_LIMIT;
+}
+
+function argument(value: number): number {
+  if (!Number.isSafeInteger(value) || value < 0 || value >= ARGUMENT_LIMIT) {
+    throw new RangeError(`Cannot script ${value}: want an integer from 0 to ${ARGUMENT_LIMIT - 1}`);
+  }
+  return value;
+}

@@ -1,0 +1,289 @@
+/**
+ * An agent of the simulated kernel: the thread that has the first claim on its CPU, as a state
+ * machine that calls one step per event, and the port through which the step calls the kernel.
+ *
+ * @module
+ */
+import {
+  GHOST_SW_F_CANFREE,
+  GHOST_SW_TASK_IS_AGENT,
+  MSG_CPU_AGENT_BLOCKED,
+  MSG_CPU_AGENT_WAKEUP,
+  RTLA_ON_IDLE,
+  TXN_FLAGS_WORD,
+} from "../../ffi/abi/constants.ts";
+import { carryOut } from "../../lib/agent_loop.ts";
+import { AGAIN, type Policy, type Verdict } from "../../lib/policy.ts";
+import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
+import { type AgentPort, EINVAL, ENODEV, ESRCH, ESTALE } from "../kernel.ts";
+import type { SimEnclave } from "./enclave.ts";
+import { EVENT_TIMER, type SimMachine } from "./machine.ts";
+import type { SimQueue } from "./producer_ring.ts";
+
+/** Gave the CPU away. */
+export const AGENT_BLOCKED = 0;
+/** Woken, and waits for the switch. */
+export const AGENT_READY = 1;
+/** Has the CPU. */
+export const AGENT_RUNNING = 2;
+/** Has left, or was killed. */
+export const AGENT_GONE = 3;
+/** State of an agent. */
+export type AgentState = 0 | 1 | 2 | 3;
+
+/** What runs inside an agent. */
+export interface AgentDriver {
+  /** The policy instance; replaced by the driver when asked to. */
+  policy: Policy;
+  /** Runs one step. */
+  step(): Verdict;
+  /** Replaces the policy instance by a fresh one (fault injection). */
+  replace(): void;
+  /** The step threw; the agent is gone when this returns. */
+  failed(error: unknown): void;
+}
+
+/** One agent. */
+export class SimAgent implements AgentPort {
+  /** See {@linkcode AgentPort.cpu}. */
+  readonly cpu: number;
+  /** See {@linkcode AgentPort.status_index}. */
+  readonly status_index: number;
+  /** Enclave of the agent. */
+  readonly enclave: SimEnclave;
+  /** Queue for messages about the agent's CPU. */
+  queue: SimQueue | null;
+  /** What runs in the agent; without it the agent yields. */
+  driver: AgentDriver | null = null;
+  /** Invalidates the pending step event. */
+  step_generation = 0;
+  #state: AgentState = AGENT_READY;
+  #in_step = false;
+  #wake_on_idle = false;
+  #timer_generation = 0;
+  #timer_type = 0;
+  #timer_cookie = 0;
+  readonly #machine: SimMachine;
+
+  /** Made by {@linkcode SimEnclave.becomeAgent}. */
+  constructor(
+    machine: SimMachine,
+    enclave: SimEnclave,
+    cpu: number,
+    status_index: number,
+    queue: SimQueue | null,
+  ) {
+    this.#machine = machine;
+    this.enclave = enclave;
+    this.cpu = cpu;
+    this.status_index = status_index;
+    this.queue = queue;
+    enclave.status.change(status_index, GHOST_SW_TASK_IS_AGENT, 0);
+  }
+
+  /** Barrier of the agent's status word. */
+  barrier(): number {
+    return this.enclave.status.barrier(this.status_index);
+  }
+
+  /** Increments the agent's barrier. */
+  bumpBarrier(): number {
+    return this.enclave.status.bump(this.status_index);
+  }
+
+  /** True if the agent has or wants its CPU. */
+  wantsCpu(): boolean {
+    return this.#state === AGENT_READY || this.#state === AGENT_RUNNING;
+  }
+
+  /** True once the agent has left. */
+  isGone(): boolean {
+    return this.#state === AGENT_GONE;
+  }
+
+  /** Wakes the agent; the caller has moved its barrier. */
+  wake(): void {
+    if (this.#state !== AGENT_BLOCKED) return;
+    this.#state = AGENT_READY;
+    this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_WAKEUP);
+    this.#machine.resched(this.#machine.cpus[this.cpu]);
+  }
+
+  /** The CPU is about to idle; true if the agent wants it back then. */
+  wakeOnIdle(): boolean {
+    if (!this.#wake_on_idle || this.#state !== AGENT_BLOCKED) return false;
+    this.#state = AGENT_READY;
+    return true;
+  }
+
+  /** The CPU switches to the agent. */
+  dispatch(): void {
+    if (this.#state !== AGENT_READY) return;
+    this.#state = AGENT_RUNNING;
+    this.#wake_on_idle = false;
+    this.#machine.pushStep(this, this.#machine.options.costs.message_local_ns + this.#pause());
+  }
+
+  #pause(): number {
+    const { faults } = this.#machine.options;
+    let pause_ns = 0;
+    if (faults.roll("agent_pause_short")) pause_ns += faults.below(100_000);
+    if (faults.roll("agent_pause_long")) pause_ns += 1_000_000 + faults.below(9_000_000);
+    return pause_ns;
+  }
+
+  /** The step event. */
+  beginStep(generation: number): void {
+    if (generation !== this.step_generation || this.#state !== AGENT_RUNNING) return;
+    const machine = this.#machine;
+    machine.injector.beforeStep(this);
+    machine.counters.step_count++;
+    if (this.driver === null) {
+      this.#end(this.localYield(this.barrier(), 0));
+      return;
+    }
+    let verdict: Verdict;
+    this.#in_step = true;
+    try {
+      verdict = this.driver.step();
+    } catch (error) {
+      this.#in_step = false;
+      this.driver.failed(error);
+      return;
+    }
+    this.#in_step = false;
+    if (this.isGone()) return;
+    if (verdict === AGAIN) machine.pushStep(this, machine.options.costs.again_ns);
+    else this.#end(carryOut(verdict, this.driver.policy, this));
+  }
+
+  /** After a commit or yield: if the agent still has the CPU, it goes on with the next step. */
+  #end(result: number): void {
+    if (this.isGone()) return;
+    if (result < 0 || this.#state === AGENT_RUNNING) {
+      this.#machine.pushStep(this, this.#machine.options.costs.syscall_ns);
+    }
+  }
+
+  /** True while a step of this agent is on the JavaScript stack. */
+  inStep(): boolean {
+    return this.#in_step;
+  }
+
+  #block(wake_on_idle: boolean): void {
+    this.#state = AGENT_BLOCKED;
+    this.#wake_on_idle = wake_on_idle;
+    this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_BLOCKED);
+    this.#machine.agentOff(this.#machine.cpus[this.cpu]);
+  }
+
+  /** See {@linkcode AgentPort.nowNs}. */
+  nowNs(): number {
+    return this.#machine.now_ns;
+  }
+
+  /** See {@linkcode AgentPort.localCommit}. */
+  localCommit(): number {
+    if (this.enclave.isDestroyed()) return -ENODEV;
+    this.#machine.injector.beforeCommit(this);
+    if (this.isGone()) return -ENODEV;
+    if (!this.enclave.commits.commitLocal(this)) return 0;
+    const flags = this.enclave.cpu_data[this.cpu * TXN_STRIDE_WORDS + TXN_FLAGS_WORD];
+    this.#block((flags & RTLA_ON_IDLE) !== 0);
+    return 0;
+  }
+
+  /** See {@linkcode AgentPort.localYield}. */
+  localYield(agent_barrier: number, run_flags: number): number {
+    const { has_rule } = this.#machine.options;
+    if (this.enclave.isDestroyed()) return has_rule("yield.destroyed") ? -ENODEV : 0;
+    if ((run_flags & ~RTLA_ON_IDLE) !== 0) return -EINVAL;
+    if (agent_barrier !== this.barrier() && has_rule("yield.agent_barrier")) return -ESTALE;
+    this.#block((run_flags & RTLA_ON_IDLE) !== 0);
+    return 0;
+  }
+
+  /** See {@linkcode AgentPort.commit}. */
+  commit(cpu: number): void {
+    this.enclave.commits.commitRemote(this, cpu);
+  }
+
+  /** See {@linkcode AgentPort.commitGroup}. */
+  commitGroup(mask: Int32Array): void {
+    this.enclave.commits.commitGroup(this, mask);
+  }
+
+  /** See {@linkcode AgentPort.commitSyncGroup}. */
+  commitSyncGroup(mask: Int32Array): number {
+    return this.enclave.commits.commitSyncGroup(this, mask);
+  }
+
+  /** See {@linkcode AgentPort.ping}. */
+  ping(cpu: number): number {
+    this.#call();
+    const { has_rule } = this.#machine.options;
+    const agent = this.#machine.cpus[cpu]?.agent ?? null;
+    if (agent === null || agent.enclave !== this.enclave) {
+      return has_rule("ping.no_agent") ? -EINVAL : 0;
+    }
+    if (has_rule("ping.barrier_inc")) agent.bumpBarrier();
+    agent.wake();
+    return 0;
+  }
+
+  /** See {@linkcode AgentPort.associate}. */
+  associate(queue_id: number, gtid_lo: number, gtid_hi: number, barrier: number): number {
+    this.#call();
+    return this.enclave.associate(queue_id, gtid_lo, gtid_hi, barrier);
+  }
+
+  /** See {@linkcode AgentPort.freeStatusWord}. */
+  freeStatusWord(index: number): number {
+    return this.enclave.freeStatusWord(index);
+  }
+
+  /** See {@linkcode AgentPort.cpuTimeNs}. */
+  cpuTimeNs(gtid_lo: number, gtid_hi: number): number {
+    const thread = this.enclave.find(gtid_lo, gtid_hi);
+    if (thread === undefined) {
+      return this.#machine.options.has_rule("cpu_time.unknown") ? -ESRCH : 0;
+    }
+    this.#machine.account(thread);
+    return thread.runtime_ns;
+  }
+
+  /** See {@linkcode AgentPort.armTimer}. */
+  armTimer(deadline_ns: number, type: number, cookie: number): number {
+    this.#timer_type = type;
+    this.#timer_cookie = cookie;
+    const generation = ++this.#timer_generation;
+    if (deadline_ns > 0) {
+      this.#machine.events.push(deadline_ns, EVENT_TIMER, this.cpu, generation);
+    }
+    return 0;
+  }
+
+  /** The timer event. */
+  timerExpired(generation: number): void {
+    if (generation !== this.#timer_generation || this.isGone()) return;
+    this.#machine.messages.timerExpired(this, this.#timer_type, this.#timer_cookie);
+  }
+
+  /** Time of a short call; the machine may move on meanwhile. */
+  #call(): void {
+    this.#machine.injector.duringCall();
+  }
+
+  /** See {@linkcode AgentPort.leave}. */
+  leave(): number {
+    if (this.isGone()) return -ENODEV;
+    this.#state = AGENT_GONE;
+    this.step_generation++;
+    const cpu = this.#machine.cpus[this.cpu];
+    cpu.agent = null;
+    this.enclave.status.change(this.status_index, GHOST_SW_F_CANFREE, 0);
+    this.enclave.agents.delete(this.cpu);
+    this.#machine.agentOff(cpu);
+    return 0;
+  }
+}

@@ -1,0 +1,472 @@
+/**
+ * An enclave of the simulated kernel: CPUs, queues, agents, threads and tunables.
+ * Source: reference sections 1.2 and 2.2 to 2.4.
+ *
+ * @module
+ */
+import type { Abi } from "../../ffi/abi/abi.ts";
+import {
+  CPU_DATA_BYTES,
+  GHOST_ASSOC_SF_ALREADY,
+  GHOST_ASSOC_SF_BRAND_NEW,
+  GHOST_MAX_WINFO,
+  GHOST_SW_TASK_MSG_GATED,
+  GHOST_SW_TASK_RUNNABLE,
+  GHOST_TXN_COMPLETE,
+  SYNC_GROUP_NOT_OWNED,
+  TXN_CPU_WORD,
+  TXN_OWNER_WORD,
+  TXN_STATE_WORD,
+} from "../../ffi/abi/constants.ts";
+import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
+import {
+  type AgentPort,
+  EBADF,
+  EBUSY,
+  EEXIST,
+  EINVAL,
+  type EnclaveControl,
+  ENODEV,
+  ENOENT,
+  ENOMEM,
+  ENXIO,
+  EPERM,
+  ESRCH,
+  ESTALE,
+  EXDEV,
+  type Queue,
+} from "../kernel.ts";
+import { SimAgent } from "./agent.ts";
+import { Commits } from "./commit.ts";
+import { EVENT_RUNNABLE_TIMEOUT, EVENT_TICK, type SimMachine } from "./machine.ts";
+import { SimQueue, validElemCount } from "./producer_ring.ts";
+import type { RuleName } from "./rules.ts";
+import { StatusRegion } from "./status_region.ts";
+import { LATCHED, READY, RUNNING, type SimThread, SLEEPING, ThreadList } from "./thread.ts";
+
+const MILLISECOND_NS = 1_000_000;
+
+/** One enclave. */
+export class SimEnclave implements EnclaveControl {
+  /** See {@linkcode EnclaveControl.id}. */
+  readonly id: number;
+  /** See {@linkcode EnclaveControl.cpu_data}. */
+  readonly cpu_data: Int32Array;
+  /** Status words. */
+  readonly status: StatusRegion;
+  /** Transactions. */
+  readonly commits: Commits;
+  /** Agents by CPU. */
+  readonly agents: Map<number, SimAgent> = new Map();
+  /** Threads of the enclave by tid. */
+  readonly tasks: Map<number, SimThread> = new Map();
+  /** Threads that can run, longest first; latched ones included. */
+  readonly ready: ThreadList = new ThreadList();
+  /** Invalidates pending tick events. */
+  tick_generation = 0;
+  /** Called once when the enclave is gone, with the reason. */
+  on_destroyed: ((reason: string) => void) | null = null;
+  readonly #machine: SimMachine;
+  readonly #abi: Abi;
+  readonly #queues = new Map<number, SimQueue>();
+  readonly #tunables = new Map<string, number>();
+  readonly #word_owner = new Map<number, SimThread>();
+  #cpus: number[] = [];
+  #default_queue: SimQueue | null = null;
+  #next_queue_id = 3;
+  #online = false;
+  #destroyed = false;
+
+  /** Made by {@linkcode SimKernel.createEnclave}. */
+  constructor(machine: SimMachine, id: number, abi: Abi, status_word_capacity: number) {
+    this.#machine = machine;
+    this.id = id;
+    this.#abi = abi;
+    const { cpus } = machine;
+    this.cpu_data = new Int32Array(new SharedArrayBuffer(cpus.length * CPU_DATA_BYTES));
+    for (const cpu of cpus) {
+      const base = cpu.id * TXN_STRIDE_WORDS;
+      this.cpu_data[base + TXN_CPU_WORD] = cpu.id;
+      this.cpu_data[base + TXN_STATE_WORD] = GHOST_TXN_COMPLETE;
+      this.cpu_data[base + TXN_OWNER_WORD] = SYNC_GROUP_NOT_OWNED;
+    }
+    this.status = new StatusRegion(status_word_capacity);
+    this.commits = new Commits(machine, this);
+    for (const name of abi.tunables) this.#tunables.set(name, 0);
+  }
+
+  /** See {@linkcode EnclaveControl.status_words}. */
+  get status_words(): Int32Array {
+    return this.status.words;
+  }
+
+  #rule(name: RuleName): boolean {
+    return this.#machine.options.has_rule(name);
+  }
+
+  /** See {@linkcode EnclaveControl.cpus}. */
+  cpus(): readonly number[] {
+    return this.#cpus;
+  }
+
+  /** See {@linkcode EnclaveControl.setCpus}. */
+  setCpus(list: readonly number[]): number {
+    if (this.#destroyed) return -EXDEV;
+    for (const id of list) {
+      const cpu = this.#machine.cpus[id];
+      if (cpu === undefined || !cpu.online) return this.#rule("cpus.offline") ? -ENODEV : 0;
+      const taken = cpu.enclave !== null && cpu.enclave !== this;
+      if (taken && this.#rule("cpus.taken")) return -EBUSY;
+    }
+    for (const id of this.#cpus) {
+      const removed = !list.includes(id);
+      if (removed && this.agents.has(id) && this.#rule("cpus.has_agent")) return -EEXIST;
+    }
+    for (const id of this.#cpus) this.#machine.cpus[id].enclave = null;
+    this.#cpus = [...new Set(list)].sort((a, b) => a - b);
+    for (const id of this.#cpus) this.#machine.cpus[id].enclave = this;
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.createQueue}. */
+  createQueue(elem_count: number, numa_node: number, flags: number): Queue | number {
+    if (!validElemCount(elem_count) && this.#rule("queue.elems")) return -EINVAL;
+    if (numa_node !== 0 && this.#rule("queue.node")) return -EINVAL;
+    if (flags !== 0 && this.#rule("queue.flags")) return -EINVAL;
+    const { faults } = this.#machine.options;
+    const elems = faults.roll("ring_small") ? Math.min(elem_count, 64) : elem_count;
+    const queue = new SimQueue(this.#next_queue_id++, elems, {
+      first_slot: faults.roll("ring_wrap") ? -5 - faults.below(40) : 0,
+      drop_silently: !this.#rule("queue.overflow"),
+    });
+    this.#queues.set(queue.id, queue);
+    this.#machine.addKernelMemory(queue.words);
+    return queue;
+  }
+
+  /** See {@linkcode EnclaveControl.closeQueue}. */
+  closeQueue(queue_id: number): number {
+    const queue = this.#queues.get(queue_id);
+    if (queue === undefined) return -EBADF;
+    queue.open = false;
+    this.#queues.delete(queue_id);
+    if (this.#default_queue === queue) this.#default_queue = null;
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.setDefaultQueue}. */
+  setDefaultQueue(queue_id: number): number {
+    const queue = this.#queues.get(queue_id);
+    if (queue === undefined) return this.#rule("queue.default_known") ? -EBADF : 0;
+    this.#default_queue = queue;
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.configQueueWakeup}. */
+  configQueueWakeup(queue_id: number, cpus: readonly number[], flags: number): number {
+    const queue = this.#queues.get(queue_id);
+    if (queue === undefined) return -EBADF;
+    if (flags !== 0) return -EINVAL;
+    if (cpus.length > GHOST_MAX_WINFO && this.#rule("queue.wakeup_ninfo")) return -EINVAL;
+    const known = cpus.every((cpu) => this.#cpus.includes(cpu));
+    if (!known && this.#rule("queue.wakeup_cpu")) return -EINVAL;
+    queue.wakeup_cpus = [...cpus];
+    const last = cpus.at(-1);
+    if (last !== undefined) this.agents.get(last)?.wake();
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.becomeAgent}. */
+  becomeAgent(cpu_id: number, queue_id: number): AgentPort | number {
+    if (this.#destroyed) return -ENODEV;
+    if (!this.#cpus.includes(cpu_id) && this.#rule("become.cpu_in_enclave")) return -ENODEV;
+    const queue = queue_id < 0 ? this.#default_queue : this.#queues.get(queue_id) ?? null;
+    if (queue === null) {
+      if (queue_id === -1 && this.#rule("become.no_default")) return -ENXIO;
+      if (queue_id !== -1 && this.#rule("become.bad_queue")) return -EBADF;
+    }
+    const cpu = this.#machine.cpus[cpu_id];
+    if (cpu.agent !== null && this.#rule("become.busy")) return -EBUSY;
+    const index = this.status.allocate(cpu_id + 1, 0x7fffff00, 0);
+    if (index < 0) return -ENOMEM;
+    const agent = new SimAgent(this.#machine, this, cpu_id, index, queue);
+    this.agents.set(cpu_id, agent);
+    cpu.agent = agent;
+    this.#machine.updateAvailability(cpu);
+    this.#machine.resched(cpu);
+    return agent;
+  }
+
+  /** See {@linkcode EnclaveControl.associateAgent}. */
+  associateAgent(queue_id: number, cpu: number, barrier: number): number {
+    const queue = this.#queues.get(queue_id);
+    if (queue === undefined) return -EBADF;
+    const agent = this.agents.get(cpu);
+    if (agent === undefined) return -ENOENT;
+    if (agent.barrier() !== barrier) return -ESTALE;
+    agent.queue = queue;
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.agentStatusIndex}. */
+  agentStatusIndex(cpu: number): number {
+    const known = Number.isInteger(cpu) && cpu >= 0 && cpu < this.#machine.cpus.length;
+    if (!known) return this.#rule("sw.info_bad_cpu") ? -this.#abi.bad_cpu_errno : 0;
+    return this.agents.get(cpu)?.status_index ?? -EINVAL;
+  }
+
+  /** See {@linkcode EnclaveControl.taskStatusIndex}. */
+  taskStatusIndex(gtid_lo: number, gtid_hi: number): number {
+    const thread = this.find(gtid_lo, gtid_hi);
+    if (thread === undefined) return this.#rule("sw.info_unknown_task") ? -ENOENT : 0;
+    return thread.status_index;
+  }
+
+  /** A thread of this enclave by gtid. */
+  find(gtid_lo: number, gtid_hi: number): SimThread | undefined {
+    const thread = this.findAny(gtid_lo, gtid_hi);
+    return thread?.enclave === this ? thread : undefined;
+  }
+
+  /** A live thread by gtid, in ghOSt or not. */
+  findAny(gtid_lo: number, gtid_hi: number): SimThread | undefined {
+    if (gtid_lo !== 1) return undefined;
+    const thread = this.#machine.thread(gtid_hi >> 9);
+    return thread !== undefined && this.#machine.messages.alive(thread) ? thread : undefined;
+  }
+
+  /** See {@linkcode EnclaveCalls.associate}. */
+  associate(queue_id: number, gtid_lo: number, gtid_hi: number, barrier: number): number {
+    const queue = this.#queues.get(queue_id);
+    if (queue === undefined) return this.#rule("assoc.bad_queue") ? -EBADF : 0;
+    const thread = this.find(gtid_lo, gtid_hi);
+    if (thread === undefined) return this.#rule("assoc.unknown_task") ? -ENOENT : 0;
+    const moved = this.status.barrier(thread.status_index) !== barrier;
+    if (moved && this.#rule("assoc.stale")) return -ESTALE;
+    let result = thread.new_pending || thread.gated ? GHOST_ASSOC_SF_BRAND_NEW : 0;
+    if (thread.queue === queue && this.#rule("assoc.already")) result |= GHOST_ASSOC_SF_ALREADY;
+    thread.queue = queue;
+    return result;
+  }
+
+  /** See {@linkcode EnclaveCalls.freeStatusWord}. */
+  freeStatusWord(index: number): number {
+    if (!this.status.isAllocated(index)) return this.#rule("sw.free_bad_index") ? -ENOENT : 0;
+    if (!this.status.canFree(index)) return this.#rule("sw.free_in_use") ? -EINVAL : 0;
+    const thread = this.#word_owner.get(index);
+    const gated = (this.status.flags(index) & GHOST_SW_TASK_MSG_GATED) !== 0;
+    this.#word_owner.delete(index);
+    this.status.free(index);
+    if (thread !== undefined && thread.departed_index === index) {
+      thread.departed_index = -1;
+      if (gated && thread.gated) {
+        thread.gated = false;
+        this.#machine.messages.taskEntered(thread);
+      }
+    }
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.setOnline}. */
+  setOnline(online: boolean): number {
+    if (online && this.#online && this.#rule("online.single")) return -EBUSY;
+    this.#online = online;
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.isOnline}. */
+  isOnline(): boolean {
+    return this.#online && !this.#destroyed;
+  }
+
+  /** See {@linkcode EnclaveControl.discoverTasks}. */
+  discoverTasks(): number {
+    for (const thread of this.tasks.values()) this.#machine.messages.taskEntered(thread);
+    return 0;
+  }
+
+  /** See {@linkcode EnclaveControl.join}. */
+  join(tid: number): number {
+    if (this.#destroyed) return this.#rule("join.dying") ? -EXDEV : 0;
+    const thread = this.#machine.thread(tid);
+    if (thread === undefined || !this.#machine.messages.alive(thread)) {
+      return this.#rule("join.unknown") ? -ESRCH : 0;
+    }
+    if (thread.enclave !== null) return this.#rule("join.twice") ? -EPERM : 0;
+    if (this.#default_queue === null) return this.#rule("join.no_default") ? -ENXIO : 0;
+    const reuse = this.#machine.options.faults.roll("status_word_reuse");
+    const index = this.status.allocate(thread.gtid_lo, thread.gtid_hi, 0, reuse);
+    if (index < 0) return -ENOMEM;
+    this.#enter(thread, index);
+    return 0;
+  }
+
+  #enter(thread: SimThread, index: number): void {
+    const machine = this.#machine;
+    const cpu = machine.cpus[thread.cpu];
+    if (thread.state === RUNNING) machine.offCpu(cpu, thread, READY);
+    if (thread.state === READY) cpu.waiting.remove(thread);
+    thread.enclave = this;
+    thread.status_index = index;
+    thread.queue = this.#default_queue;
+    thread.new_pending = true;
+    this.tasks.set(thread.tid, thread);
+    this.#word_owner.set(index, thread);
+    this.status.setRuntimeNs(index, thread.runtime_ns);
+    if (thread.state === READY) {
+      this.ready.push(thread);
+      this.status.change(index, GHOST_SW_TASK_RUNNABLE, 0);
+    }
+    if (thread.departed_index >= 0 && this.status.isAllocated(thread.departed_index)) {
+      thread.gated = true;
+      this.status.change(thread.departed_index, GHOST_SW_TASK_MSG_GATED, 0);
+    }
+    machine.messages.taskEntered(thread);
+    machine.resched(cpu);
+  }
+
+  /** A thread leaves ghOSt for the default class (`sched_setscheduler`). */
+  depart(thread: SimThread): void {
+    const machine = this.#machine;
+    const cpu = machine.cpus[thread.cpu];
+    const was_current = thread.state === RUNNING;
+    if (was_current) machine.offCpu(cpu, thread, READY);
+    machine.unlist(thread);
+    if (thread.state === LATCHED) thread.setState(READY);
+    thread.departed_index = thread.status_index;
+    machine.messages.taskDeparted(thread, was_current);
+    this.#drop(thread);
+    if (thread.state === READY) cpu.waiting.push(thread);
+    machine.updateAvailability(cpu);
+    machine.resched(cpu);
+  }
+
+  #drop(thread: SimThread): void {
+    thread.enclave = null;
+    thread.queue = null;
+    thread.status_index = -1;
+    thread.new_pending = false;
+    thread.gated = false;
+    this.tasks.delete(thread.tid);
+  }
+
+  /** A thread of the enclave is dead and its message sent. */
+  forget(thread: SimThread): void {
+    this.#drop(thread);
+  }
+
+  /** See {@linkcode EnclaveControl.taskTids}. */
+  taskTids(): readonly number[] {
+    return [...this.tasks.keys()];
+  }
+
+  /** Value of a tunable that exists in some ABI version; 0 where it does not. */
+  tunable(name: string): number {
+    return this.#tunables.get(name) ?? 0;
+  }
+
+  /** See {@linkcode EnclaveControl.readTunable}. */
+  readTunable(name: string): number {
+    return this.#tunables.get(name) ?? (this.#rule("tunable.unknown") ? -ENOENT : 0);
+  }
+
+  /** See {@linkcode EnclaveControl.writeTunable}. */
+  writeTunable(name: string, value: number): number {
+    if (!this.#tunables.has(name)) return this.#rule("tunable.unknown") ? -ENOENT : 0;
+    if (!Number.isInteger(value) || value < 0) return this.#rule("tunable.value") ? -EINVAL : 0;
+    const is_time = name === "runnable_timeout";
+    const stored = is_time || !this.#rule("tunable.boolean") ? value : Math.min(value, 1);
+    this.#tunables.set(name, stored);
+    if (is_time) this.#armTimeout();
+    else if (name === "deliver_ticks" || name === "commit_at_tick") this.#startTicks();
+    return 0;
+  }
+
+  #startTicks(): void {
+    this.tick_generation++;
+    const wanted = this.tunable("deliver_ticks") !== 0 || this.tunable("commit_at_tick") !== 0;
+    if (!wanted && this.#rule("message.ticks_off")) return;
+    const { costs } = this.#machine.options;
+    for (const id of this.#cpus) {
+      const at_ns = this.#machine.now_ns + costs.tick_ns;
+      this.#machine.events.push(at_ns, EVENT_TICK, id, this.tick_generation);
+    }
+  }
+
+  /** A tick on a CPU of the enclave. */
+  tick(cpu: { readonly id: number }): void {
+    const machine = this.#machine;
+    const target = machine.cpus[cpu.id];
+    const deliver = this.tunable("deliver_ticks") !== 0 || !this.#rule("message.ticks_off");
+    if (deliver) machine.messages.tick(target);
+    if (this.tunable("commit_at_tick") !== 0) this.commits.greedyPoint(target);
+  }
+
+  #armTimeout(): void {
+    const timeout_ms = this.tunable("runnable_timeout");
+    if (timeout_ms === 0 || this.#destroyed) return;
+    const oldest_ns = this.ready.first?.ready_since_ns ?? this.#machine.now_ns;
+    const at_ns = Math.max(oldest_ns + timeout_ms * MILLISECOND_NS, this.#machine.now_ns + 1);
+    this.#machine.events.push(at_ns, EVENT_RUNNABLE_TIMEOUT, this.id, 0);
+  }
+
+  /** The oldest waiting thread may have waited too long. */
+  checkRunnableTimeout(): void {
+    const timeout_ns = this.tunable("runnable_timeout") * MILLISECOND_NS;
+    const oldest = this.ready.first;
+    const waited_ns = oldest === null ? 0 : this.#machine.now_ns - oldest.ready_since_ns;
+    if (timeout_ns > 0 && waited_ns >= timeout_ns && this.#rule("timeout.destroy")) {
+      const waited_ms = Math.round(waited_ns / MILLISECOND_NS);
+      this.#destroy(`runnable_timeout: thread ${oldest?.tid} waited ${waited_ms} ms for a CPU`);
+      return;
+    }
+    this.#armTimeout();
+  }
+
+  /** See {@linkcode EnclaveControl.destroy}. */
+  destroy(): number {
+    if (this.#destroyed) return -ENODEV;
+    this.#destroy("destroyed by request");
+    return 0;
+  }
+
+  /** Destroys the enclave because something broke. */
+  abandon(reason: string): void {
+    if (!this.#destroyed) this.#destroy(reason);
+  }
+
+  #destroy(reason: string): void {
+    this.#destroyed = true;
+    this.#online = false;
+    for (const agent of [...this.agents.values()]) agent.leave();
+    if (this.#rule("destroy.fallback")) {
+      for (const thread of [...this.tasks.values()]) this.#fallBack(thread);
+    }
+    for (const id of this.#cpus) {
+      const cpu = this.#machine.cpus[id];
+      cpu.enclave = null;
+      this.#machine.resched(cpu);
+    }
+    this.on_destroyed?.(reason);
+  }
+
+  /** A thread goes on under the default class. */
+  #fallBack(thread: SimThread): void {
+    const machine = this.#machine;
+    const cpu = machine.cpus[thread.cpu];
+    if (thread.state === RUNNING) machine.offCpu(cpu, thread, READY);
+    machine.unlist(thread);
+    if (thread.state === LATCHED) thread.setState(READY);
+    this.#drop(thread);
+    if (thread.state !== READY) return;
+    // Asleep for an instant, so that the default class chooses a CPU for it.
+    thread.setState(RUNNING);
+    thread.setState(SLEEPING);
+    machine.wake(thread, cpu.id);
+  }
+
+  /** See {@linkcode EnclaveControl.isDestroyed}. */
+  isDestroyed(): boolean {
+    return this.#destroyed;
+  }
+}

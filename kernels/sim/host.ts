@@ -1,0 +1,133 @@
+/**
+ * Runs the agents of a policy on the simulated kernel: one instance per agent, stepped by the
+ * machine's events. A policy that throws is stopped, its state is dumped, and its threads fall
+ * back to the default class.
+ *
+ * @module
+ */
+import type { AgentContext } from "../../lib/agent_context.ts";
+import { StepMeter } from "../../lib/agent_loop.ts";
+import { PolicyEnclave, type PolicyEnclaveOptions } from "../../lib/enclave.ts";
+import { DUMP_BYTES_MAX } from "../../lib/limits.ts";
+import {
+  DUMP_ALL_TASKS,
+  DUMP_EMPTY_RUNQUEUES,
+  type Policy,
+  type PolicyDefinition,
+  type Verdict,
+} from "../../lib/policy.ts";
+import type { AgentDriver, SimAgent } from "./agent.ts";
+import type { SimEnclave } from "./enclave.ts";
+import type { SimKernel } from "./sim_kernel.ts";
+
+/** Why a policy was stopped. */
+export interface PolicyFailure {
+  /** CPU of the agent whose step threw. */
+  readonly cpu: number;
+  /** What it threw. */
+  readonly error: unknown;
+  /** State of all agents at that moment; at most DUMP_BYTES_MAX bytes. */
+  readonly dump: string;
+}
+
+class SimDriver implements AgentDriver {
+  policy: Policy;
+  readonly #host: SimPolicyHost;
+  readonly #agent: SimAgent;
+  #meter: StepMeter;
+
+  constructor(host: SimPolicyHost, agent: SimAgent) {
+    this.#host = host;
+    this.#agent = agent;
+    const context = host.enclave.context(agent);
+    this.policy = host.enclave.policy.create(context);
+    this.#meter = new StepMeter(context);
+  }
+
+  step(): Verdict {
+    return this.#meter.step(this.policy);
+  }
+
+  replace(): void {
+    const context: AgentContext = this.#host.enclave.context(this.#agent);
+    this.policy = this.#host.enclave.policy.create(context);
+    this.#meter = new StepMeter(context);
+  }
+
+  failed(error: unknown): void {
+    this.#host.fail(this.#agent.cpu, error);
+  }
+}
+
+/** The agents of one policy on one enclave. */
+export class SimPolicyHost {
+  /** The enclave with the policy on it. */
+  readonly enclave: PolicyEnclave;
+  /** Set once the policy was stopped. */
+  failure: PolicyFailure | null = null;
+  readonly #control: SimEnclave;
+  readonly #drivers: SimDriver[] = [];
+  readonly #agents: SimAgent[] = [];
+
+  /**
+   * Creates queues and state, makes the agents, discovers tasks and goes online.
+   *
+   * @throws {EnclaveError} If the kernel refuses something; nothing is left online then.
+   */
+  constructor(
+    kernel: SimKernel,
+    control: SimEnclave,
+    policy: PolicyDefinition,
+    options: PolicyEnclaveOptions = {},
+  ) {
+    this.#control = control;
+    this.enclave = new PolicyEnclave(kernel, control, policy, options);
+    for (const cpu of control.cpus()) {
+      const agent = this.enclave.becomeAgent(cpu) as SimAgent;
+      this.#agents.push(agent);
+      this.#drivers.push(new SimDriver(this, agent));
+    }
+    try {
+      this.#drivers[0].policy.discover();
+    } catch (error) {
+      this.fail(control.cpus()[0], error);
+      return;
+    }
+    this.#drivers.forEach((driver, index) => this.#agents[index].driver = driver);
+    this.enclave.goOnline();
+  }
+
+  /** The policy instances, one per agent. */
+  policies(): readonly Policy[] {
+    return this.#drivers.map((driver) => driver.policy);
+  }
+
+  /** State of all agents as text, at most DUMP_BYTES_MAX bytes. */
+  dump(flags: number): string {
+    let text = "";
+    for (const driver of this.#drivers) {
+      try {
+        text += driver.policy.dump(flags);
+      } catch (error) {
+        text += `(no dump: ${error instanceof Error ? error.message : String(error)})\n`;
+      }
+    }
+    return new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, DUMP_BYTES_MAX));
+  }
+
+  /** Stops the policy because a step threw. */
+  fail(cpu: number, error: unknown): void {
+    if (this.failure !== null) return;
+    const dump = this.dump(DUMP_ALL_TASKS | DUMP_EMPTY_RUNQUEUES);
+    this.failure = { cpu, error, dump };
+    const text = error instanceof Error ? error.message : String(error);
+    this.#control.abandon(`policy failed on CPU ${cpu}: ${text}`);
+  }
+
+  /** The agents leave; the enclave and its tasks stay for the next agents (upgrade). */
+  leave(): void {
+    for (const agent of this.#agents) agent.leave();
+    this.enclave.close();
+    for (const agent of this.#agents) this.#control.freeStatusWord(agent.status_index);
+  }
+}

@@ -1,0 +1,524 @@
+/**
+ * The simulated machine: events on a virtual clock, CPUs, and who gets them. Scheduling classes in
+ * falling order: a woken agent, the default class, ghOSt threads. What a change of hands costs is
+ * in {@linkcode SimCosts}; what user space sees of it is in `messages.ts` and `commit.ts`.
+ *
+ * @module
+ */
+import { GHOST_SW_TASK_ONCPU, GHOST_SW_TASK_RUNNABLE } from "../../ffi/abi/constants.ts";
+import type { Abi } from "../../ffi/abi/abi.ts";
+import { InvariantError } from "../../lib/invariant.ts";
+import type { SimAgent } from "./agent.ts";
+import type { SimCosts } from "./costs.ts";
+import { EventQueue } from "./event_queue.ts";
+import type { FaultTable } from "./faults.ts";
+import { FaultInjector } from "./fault_injector.ts";
+import { checkEvent } from "./invariants.ts";
+import { Messages } from "./messages.ts";
+import type { RuleName } from "./rules.ts";
+import type { Script } from "./actions.ts";
+import { continueScript, finishExit } from "./script_runner.ts";
+import {
+  type CpuMode,
+  DEAD,
+  LATCHED,
+  MODE_AGENT,
+  MODE_DEFAULT,
+  MODE_GHOST,
+  MODE_IDLE,
+  READY,
+  RUNNING,
+  SimCpu,
+  SimThread,
+  SLEEPING,
+} from "./thread.ts";
+import type { SimTrace } from "./trace.ts";
+
+/** A running thread has used up its RUN action. */
+export const EVENT_SEGMENT_END = 0;
+/** A sleep is over. */
+export const EVENT_WAKE = 1;
+/** An agent begins a step. */
+export const EVENT_AGENT_STEP = 2;
+/** A CPU looks what to run (interrupt after a remote commit). */
+export const EVENT_RESCHED = 3;
+/** A default-class time slice is over. */
+export const EVENT_SLICE_END = 4;
+/** A scheduler tick. */
+export const EVENT_TICK = 5;
+/** A greedy transaction reaches its commit point. */
+export const EVENT_GREEDY = 6;
+/** An agent's timer expires. */
+export const EVENT_TIMER = 7;
+/** An enclave's runnable_timeout may be over. */
+export const EVENT_RUNNABLE_TIMEOUT = 8;
+/** A function given to {@linkcode SimMachine.at}. */
+export const EVENT_CALL = 9;
+/** A late wake-up of an agent (fault). */
+export const EVENT_AGENT_WAKE = 10;
+
+/** Deepest nesting of agents' steps within one another's calls. */
+const NESTING_MAX = 3;
+
+/** Parameters of a machine. */
+export interface MachineOptions {
+  readonly abi: Abi;
+  readonly costs: SimCosts;
+  readonly cpu_count: number;
+  readonly faults: FaultTable;
+  readonly has_rule: (name: RuleName) => boolean;
+}
+
+/** Counters of a run. */
+export interface MachineCounters {
+  switch_count: number;
+  message_count: number;
+  commit_count: number;
+  refused_count: number;
+  step_count: number;
+}
+
+/** CPUs, threads and time. */
+export class SimMachine {
+  /** Virtual time in ns. */
+  now_ns = 0;
+  /** Pending events. */
+  readonly events: EventQueue = new EventQueue(1024);
+  /** The CPUs by number. */
+  readonly cpus: readonly SimCpu[];
+  /** All threads that ever were, by tid − {@linkcode first_tid}. */
+  readonly threads: SimThread[] = [];
+  /** tid of the first thread. */
+  readonly first_tid = 1000;
+  /** Threads that have not exited. */
+  live_count = 0;
+  /** Observer, if any. */
+  trace: SimTrace | null = null;
+  /** Called with the time from wake-up to running of each ghOSt thread, in ns. */
+  on_latency: ((thread: SimThread, latency_ns: number) => void) | null = null;
+  /** Counters of the run so far. */
+  readonly counters: MachineCounters = {
+    switch_count: 0,
+    message_count: 0,
+    commit_count: 0,
+    refused_count: 0,
+    step_count: 0,
+  };
+  /** Parameters. */
+  readonly options: MachineOptions;
+  /** What user space is told. */
+  readonly messages: Messages;
+  /** A ghOSt thread that waits longer for a CPU was forgotten by its policy. */
+  forgotten_after_ns = Infinity;
+  /** Fault points that act on threads. */
+  readonly injector: FaultInjector;
+  /** Calls of {@linkcode at}. */
+  readonly #calls = new Map<number, () => void>();
+  readonly #kernel_memory = new Set<ArrayBufferLike>();
+  #next_call = 0;
+  #nesting = 0;
+
+  /** @param options Parameters. */
+  constructor(options: MachineOptions) {
+    this.options = options;
+    this.cpus = Array.from({ length: options.cpu_count }, (_, id) => new SimCpu(id));
+    this.messages = new Messages(this);
+    this.injector = new FaultInjector(this);
+  }
+
+  /** Names memory that the kernel writes and user space reads. */
+  addKernelMemory(words: Int32Array): void {
+    this.#kernel_memory.add(words.buffer);
+  }
+
+  /** True for a queue, the status words and the transaction records. */
+  isKernelMemory(words: Int32Array): boolean {
+    return this.#kernel_memory.has(words.buffer);
+  }
+
+  /** The thread with a tid, dead or alive. */
+  thread(tid: number): SimThread | undefined {
+    return this.threads[tid - this.first_tid];
+  }
+
+  /**
+   * Starts a thread of the default class.
+   *
+   * @param script What it does; made by the caller from the thread.
+   * @param name For timelines.
+   */
+  spawn(script: (thread: SimThread) => Script, name: string): SimThread {
+    const thread = new SimThread(this.first_tid + this.threads.length, undefined, name);
+    this.threads.push(thread);
+    thread.script = script(thread);
+    thread.cpu = thread.tid % this.cpus.length;
+    this.live_count++;
+    this.wake(thread, thread.cpu);
+    return thread;
+  }
+
+  /** Runs a function at a time, as an event. */
+  at(time_ns: number, call: () => void): void {
+    const id = this.#next_call++;
+    this.#calls.set(id, call);
+    this.events.push(time_ns, EVENT_CALL, id, 0);
+  }
+
+  /** Handles all events up to a time, then sets the clock to it. */
+  runUntil(time_ns: number): void {
+    while (this.events.nextTimeNs() <= time_ns) this.#next();
+    if (time_ns !== Infinity && time_ns > this.now_ns) this.now_ns = time_ns;
+  }
+
+  /** Handles one event; false if there is none. */
+  runOne(): boolean {
+    if (this.events.size === 0) return false;
+    this.#next();
+    return true;
+  }
+
+  /**
+   * Lets time pass inside an agent's call: the rest of the machine goes on meanwhile.
+   *
+   * @param ns Time the call takes.
+   */
+  advance(ns: number): void {
+    const until = this.now_ns + ns;
+    if (this.#nesting < NESTING_MAX) {
+      this.#nesting++;
+      while (this.events.nextTimeNs() <= until) this.#next();
+      this.#nesting--;
+    }
+    if (until > this.now_ns) this.now_ns = until;
+  }
+
+  #next(): void {
+    const { events } = this;
+    const time_ns = events.nextTimeNs();
+    if (time_ns > this.now_ns) this.now_ns = time_ns;
+    events.pop();
+    const kind = events.kind;
+    const a = events.a;
+    this.#handle(kind, a, events.b);
+    checkEvent(this, kind, a);
+  }
+
+  #handle(kind: number, a: number, b: number): void {
+    switch (kind) {
+      case EVENT_SEGMENT_END:
+        return this.#segmentEnd(this.threads[a - this.first_tid], b);
+      case EVENT_WAKE: {
+        const thread = this.threads[a - this.first_tid];
+        if (b === thread.event_generation && thread.state === SLEEPING) {
+          this.wake(thread, thread.cpu);
+        }
+        return;
+      }
+      case EVENT_AGENT_STEP:
+        return this.cpus[a].agent?.beginStep(b);
+      case EVENT_RESCHED:
+        return this.resched(this.cpus[a]);
+      case EVENT_SLICE_END:
+        return this.#sliceEnd(this.cpus[a], b);
+      case EVENT_TICK:
+        return this.#tick(this.cpus[a], b);
+      case EVENT_GREEDY:
+        return this.cpus[a].enclave?.commits.greedyPoint(this.cpus[a]);
+      case EVENT_TIMER:
+        return this.cpus[a].agent?.timerExpired(b);
+      case EVENT_RUNNABLE_TIMEOUT:
+        return this.messages.runnableTimeout(a);
+      case EVENT_CALL: {
+        const call = this.#calls.get(a);
+        this.#calls.delete(a);
+        return call?.();
+      }
+      case EVENT_AGENT_WAKE:
+        return this.cpus[a].agent?.wake();
+      default:
+        throw new InvariantError(`unknown event ${kind}`);
+    }
+  }
+
+  #segmentEnd(thread: SimThread, generation: number): void {
+    if (generation !== thread.event_generation || thread.state !== RUNNING) return;
+    const cpu = this.cpus[thread.cpu];
+    this.account(thread);
+    if (thread.remaining_ns !== 0) throw new InvariantError(`thread ${thread.tid} ended early`);
+    continueScript(this, cpu, thread);
+  }
+
+  /** Adds what a running thread has run since it began, or since the last accounting. */
+  account(thread: SimThread): void {
+    const ran_ns = this.now_ns - thread.run_start_ns;
+    if (ran_ns <= 0) return;
+    const used_ns = ran_ns < thread.remaining_ns ? ran_ns : thread.remaining_ns;
+    thread.runtime_ns += used_ns;
+    thread.remaining_ns -= used_ns;
+    thread.run_start_ns = this.now_ns;
+    if (thread.enclave !== null) {
+      thread.enclave.status.setRuntimeNs(thread.status_index, thread.runtime_ns);
+    }
+  }
+
+  /** Schedules the end of a running thread's RUN action. */
+  scheduleSegmentEnd(thread: SimThread): void {
+    const end_ns = thread.run_start_ns + thread.remaining_ns;
+    this.events.push(end_ns, EVENT_SEGMENT_END, thread.tid, ++thread.event_generation);
+  }
+
+  /** Wakes a sleeping thread (also a new one). */
+  wake(thread: SimThread, waker_cpu: number): void {
+    if (thread.state !== SLEEPING) return;
+    thread.event_generation++;
+    thread.setState(READY);
+    thread.ready_since_ns = this.now_ns;
+    thread.woken_ns = this.now_ns;
+    if (thread.enclave !== null) {
+      thread.enclave.ready.push(thread);
+      this.messages.taskWoken(thread, waker_cpu);
+      return;
+    }
+    const cpu = this.#chooseDefaultCpu(thread);
+    thread.cpu = cpu.id;
+    cpu.waiting.push(thread);
+    this.updateAvailability(cpu);
+    this.resched(cpu);
+  }
+
+  /** The CPU a default-class thread waits on: its last one, else the least loaded. */
+  #chooseDefaultCpu(thread: SimThread): SimCpu {
+    const last = this.cpus[thread.cpu];
+    if (last.online && thread.mayUse(last.id) && defaultLoad(last) === 0) return last;
+    let best: SimCpu | null = null;
+    for (const cpu of this.cpus) {
+      if (!cpu.online || !thread.mayUse(cpu.id)) continue;
+      if (best === null || defaultLoad(cpu) < defaultLoad(best)) best = cpu;
+      if (defaultLoad(cpu) === 0) break;
+    }
+    return best ?? last;
+  }
+
+  /** Tells the agent of a CPU whether ghOSt threads may use it, and whether it is in the way. */
+  updateAvailability(cpu: SimCpu): void {
+    if (cpu.agent !== null) {
+      this.messages.availability(cpu, cpu.mode === MODE_DEFAULT || cpu.waiting.length > 0);
+    }
+  }
+
+  #setMode(cpu: SimCpu, mode: CpuMode, thread: SimThread | null): void {
+    const tid = cpu.current === null ? -1 : cpu.current.tid;
+    cpu.mode_ns[cpu.mode] += this.now_ns - cpu.since_ns;
+    if (this.trace !== null && this.now_ns > cpu.since_ns) {
+      this.trace.span(cpu.id, cpu.mode, tid, cpu.since_ns, this.now_ns);
+    }
+    cpu.since_ns = this.now_ns;
+    cpu.mode = mode;
+    cpu.current = thread;
+    this.counters.switch_count++;
+  }
+
+  /** Closes the present span of every CPU, for a trace that ends here. */
+  flushSpans(): void {
+    for (const cpu of this.cpus) this.#setMode(cpu, cpu.mode, cpu.current);
+  }
+
+  /** Gives a CPU to whoever has the first claim on it. */
+  resched(cpu: SimCpu): void {
+    if (cpu.picking || !cpu.online) return;
+    cpu.picking = true;
+    for (;;) {
+      if (!this.#pick(cpu)) break;
+    }
+    cpu.picking = false;
+    this.updateAvailability(cpu);
+  }
+
+  /** One choice; true if the choice itself changed who has a claim. */
+  #pick(cpu: SimCpu): boolean {
+    const agent = cpu.agent;
+    const agent_ready = agent !== null && agent.wantsCpu();
+    if (agent_ready && cpu.mode === MODE_AGENT) return false;
+    const preempted_by_higher = agent_ready ||
+      (cpu.waiting.length > 0 && cpu.mode !== MODE_DEFAULT);
+    if (preempted_by_higher) {
+      if (cpu.mode === MODE_DEFAULT) this.#requeueDefault(cpu);
+      if (cpu.mode === MODE_GHOST) {
+        this.preemptCurrent(cpu);
+        return true;
+      }
+      if (cpu.latched !== null) {
+        this.messages.latchedPreempted(cpu);
+        return true;
+      }
+      this.#notIdle(cpu);
+      if (agent_ready) {
+        this.#setMode(cpu, MODE_AGENT, null);
+        agent.dispatch();
+      } else {
+        this.#runDefault(cpu);
+      }
+      return false;
+    }
+    if (cpu.mode === MODE_DEFAULT) return false;
+    if (cpu.latched !== null) return this.#runLatched(cpu);
+    if (cpu.mode === MODE_GHOST) return false;
+    if (cpu.mode !== MODE_IDLE) this.#setMode(cpu, MODE_IDLE, null);
+    return agent !== null && agent.wakeOnIdle();
+  }
+
+  #notIdle(cpu: SimCpu): void {
+    if (!cpu.want_not_idle) return;
+    cpu.want_not_idle = false;
+    this.messages.cpuNotIdle(cpu, cpu.waiting.first ?? cpu.latched);
+  }
+
+  #requeueDefault(cpu: SimCpu): void {
+    const thread = cpu.current as SimThread;
+    this.stop(thread);
+    thread.setState(READY);
+    thread.ready_since_ns = this.now_ns;
+    this.#setMode(cpu, MODE_IDLE, null);
+    cpu.waiting.push(thread);
+  }
+
+  #runDefault(cpu: SimCpu): void {
+    const thread = cpu.waiting.first as SimThread;
+    cpu.waiting.remove(thread);
+    this.start(cpu, thread, MODE_DEFAULT, this.options.costs.default_switch_ns);
+    if (cpu.waiting.length > 0) this.#startSlice(cpu);
+  }
+
+  #startSlice(cpu: SimCpu): void {
+    const end_ns = this.now_ns + this.options.costs.default_slice_ns;
+    this.events.push(end_ns, EVENT_SLICE_END, cpu.id, ++cpu.slice_generation);
+  }
+
+  #sliceEnd(cpu: SimCpu, generation: number): void {
+    if (generation !== cpu.slice_generation || cpu.mode !== MODE_DEFAULT) return;
+    if (cpu.waiting.length === 0) return;
+    this.#requeueDefault(cpu);
+    this.resched(cpu);
+  }
+
+  /** Switches to the latched thread; a ghOSt thread on the CPU is preempted by it. */
+  #runLatched(cpu: SimCpu): boolean {
+    if (cpu.mode === MODE_GHOST) {
+      this.preemptCurrent(cpu);
+      return true;
+    }
+    const thread = cpu.latched as SimThread;
+    cpu.latched = null;
+    if (this.options.faults.roll("latch_failure") && this.messages.latchFailed(cpu, thread)) {
+      return true;
+    }
+    this.#notIdle(cpu);
+    cpu.run_flags = cpu.latched_flags;
+    this.start(cpu, thread, MODE_GHOST, cpu.latched_cost_ns);
+    return false;
+  }
+
+  /** Puts a thread on a CPU. */
+  start(cpu: SimCpu, thread: SimThread, mode: CpuMode, cost_ns: number): void {
+    if (thread.enclave !== null) thread.enclave.ready.remove(thread);
+    thread.setState(RUNNING);
+    thread.cpu = cpu.id;
+    thread.run_start_ns = this.now_ns + cost_ns;
+    this.#setMode(cpu, mode, thread);
+    if (thread.enclave !== null) {
+      const { status } = thread.enclave;
+      status.change(thread.status_index, GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE, 0);
+      status.setSwitchTimeNs(thread.status_index, thread.run_start_ns);
+      if (thread.woken_ns >= 0 && this.on_latency !== null) {
+        this.on_latency(thread, thread.run_start_ns - thread.woken_ns);
+      }
+      this.messages.taskOnCpu(cpu, thread);
+    }
+    thread.woken_ns = -1;
+    this.scheduleSegmentEnd(thread);
+    this.injector.threadStarted(cpu, thread);
+  }
+
+  /** Takes a running thread off its CPU; the caller decides what it becomes. */
+  stop(thread: SimThread): void {
+    this.account(thread);
+    thread.event_generation++;
+    if (thread.enclave !== null) {
+      thread.enclave.status.change(thread.status_index, 0, GHOST_SW_TASK_ONCPU);
+    }
+  }
+
+  /** Takes the running ghOSt thread off its CPU though it could run on. */
+  preemptCurrent(cpu: SimCpu): void {
+    const thread = cpu.current as SimThread;
+    this.offCpu(cpu, thread, READY);
+    this.messages.taskPreempted(cpu, thread, false);
+  }
+
+  /** Stops a running thread, gives it a new state and leaves the CPU without a thread. */
+  offCpu(cpu: SimCpu, thread: SimThread, state: typeof READY | typeof SLEEPING): void {
+    this.stop(thread);
+    thread.setState(state);
+    this.#setMode(cpu, MODE_IDLE, null);
+    if (state === READY) {
+      thread.ready_since_ns = this.now_ns;
+      if (thread.enclave !== null) thread.enclave.ready.push(thread);
+      else cpu.waiting.push(thread);
+    } else if (thread.enclave !== null) {
+      thread.enclave.status.change(thread.status_index, 0, GHOST_SW_TASK_RUNNABLE);
+    }
+  }
+
+  /** Ends a thread, wherever it is. */
+  exit(thread: SimThread): void {
+    if (thread.state === DEAD) return;
+    const cpu = this.cpus[thread.cpu];
+    if (thread.state === RUNNING) {
+      this.stop(thread);
+      this.#setMode(cpu, MODE_IDLE, null);
+    } else {
+      thread.event_generation++;
+      this.unlist(thread);
+    }
+    finishExit(this, thread);
+    this.resched(cpu);
+  }
+
+  /** Takes a thread out of the list or latch in which it waits. */
+  unlist(thread: SimThread): void {
+    if (thread.state === LATCHED) {
+      const cpu = this.cpus.find((candidate) => candidate.latched === thread);
+      if (cpu !== undefined) cpu.latched = null;
+    }
+    if (thread.state !== READY && thread.state !== LATCHED) return;
+    if (thread.enclave !== null) thread.enclave.ready.remove(thread);
+    else this.cpus[thread.cpu].waiting.remove(thread);
+  }
+
+  /** The agent has left the CPU (yield, commit, death). */
+  agentOff(cpu: SimCpu): void {
+    if (cpu.mode === MODE_AGENT) this.#setMode(cpu, MODE_IDLE, null);
+    this.resched(cpu);
+  }
+
+  #tick(cpu: SimCpu, generation: number): void {
+    const enclave = cpu.enclave;
+    if (enclave === null || generation !== enclave.tick_generation) return;
+    enclave.tick(cpu);
+    this.events.push(this.now_ns + this.options.costs.tick_ns, EVENT_TICK, cpu.id, generation);
+  }
+
+  /** Makes an agent's next step an event. */
+  pushStep(agent: SimAgent, delay_ns: number): void {
+    this.events.push(
+      this.now_ns + delay_ns,
+      EVENT_AGENT_STEP,
+      agent.cpu,
+      ++agent.step_generation,
+    );
+  }
+}
+
+function defaultLoad(cpu: SimCpu): number {
+  return cpu.waiting.length + (cpu.mode === MODE_DEFAULT ? 1 : 0);
+}

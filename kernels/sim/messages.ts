@@ -1,0 +1,358 @@
+/**
+ * What the simulated kernel tells user space: messages in the exact layout of the ABI version,
+ * status word flags and barriers, and the wake-up of the agent that follows a message.
+ * Source: reference sections 1.1, 1.3 and 1.4.
+ *
+ * @module
+ */
+import { PAYLOAD } from "../../ffi/abi/abi.ts";
+import {
+  GHOST_SW_BOOST_PRIO,
+  GHOST_SW_CPU_AVAIL,
+  GHOST_SW_F_CANFREE,
+  GHOST_SW_TASK_ONCPU,
+  GHOST_SW_TASK_RUNNABLE,
+  MSG_CPU_AGENT_BLOCKED,
+  MSG_CPU_AVAILABLE,
+  MSG_CPU_BUSY,
+  MSG_CPU_NOT_IDLE,
+  MSG_CPU_TICK,
+  MSG_CPU_TIMER_EXPIRED,
+  MSG_HEADER_BYTES,
+  MSG_TASK_AFFINITY_CHANGED,
+  MSG_TASK_BLOCKED,
+  MSG_TASK_DEAD,
+  MSG_TASK_DEPARTED,
+  MSG_TASK_LATCH_FAILURE,
+  MSG_TASK_NEW,
+  MSG_TASK_ON_CPU,
+  MSG_TASK_PREEMPT,
+  MSG_TASK_PRIORITY_CHANGED,
+  MSG_TASK_SWITCHTO,
+  MSG_TASK_WAKEUP,
+  MSG_TASK_YIELD,
+  RTLA_ON_BLOCKED,
+  RTLA_ON_PREEMPT,
+  RTLA_ON_YIELD,
+  SEND_TASK_ON_CPU,
+} from "../../ffi/abi/constants.ts";
+import { storeU64 } from "../../ffi/memory.ts";
+import type { SimAgent } from "./agent.ts";
+import type { SimMachine } from "./machine.ts";
+import { EVENT_AGENT_WAKE } from "./machine.ts";
+import type { SimQueue } from "./producer_ring.ts";
+import { DEAD, MODE_AGENT, READY, type SimCpu, type SimThread } from "./thread.ts";
+
+/** Words of the payload, behind the header. */
+const P = 2;
+const EINVAL = 22;
+
+/** Sends messages. */
+export class Messages {
+  readonly #machine: SimMachine;
+  readonly #words = new Int32Array(32);
+  readonly #lengths = new Int32Array(256);
+
+  /** @param machine The machine whose kernel this is. */
+  constructor(machine: SimMachine) {
+    this.#machine = machine;
+    for (const message of machine.options.abi.messages.values()) {
+      this.#lengths[message.type] = MSG_HEADER_BYTES + (message.payload?.size ?? 0);
+    }
+  }
+
+  /** True if the ABI version has a message type. */
+  has(type: number): boolean {
+    return this.#lengths[type] > 0;
+  }
+
+  #begin(type: number): Int32Array {
+    const words = this.#words;
+    words.fill(0);
+    words[0] = type | (this.#lengths[type] << 16);
+    return words;
+  }
+
+  /** Sends the message in the scratch words about a task. */
+  #sendTask(thread: SimThread, preferred_cpu: number): void {
+    const { enclave } = thread;
+    if (enclave === null) return;
+    const words = this.#words;
+    const { faults, has_rule } = this.#machine.options;
+    let barrier = enclave.status.bump(thread.status_index);
+    if (thread.new_pending || thread.gated) return;
+    if (faults.roll("seqnum_skip")) barrier = enclave.status.bump(thread.status_index);
+    words[1] = has_rule("message.seqnum") ? barrier : 1;
+    words[P] = thread.gtid_lo;
+    words[P + 1] = thread.gtid_hi;
+    this.#produce(thread.queue, thread.tid, preferred_cpu);
+  }
+
+  #produce(queue: SimQueue | null, tid: number, preferred_cpu: number): void {
+    if (queue === null || !queue.open) return;
+    const words = this.#words;
+    const type = words[0] & 0xffff;
+    const machine = this.#machine;
+    const ok = queue.produce(words, words[0] >>> 16);
+    machine.counters.message_count++;
+    machine.trace?.message(machine.now_ns, queue.id, type, tid, words[1], ok);
+    if (!machine.options.has_rule("queue.wake")) return;
+    const { wakeup_cpus } = queue;
+    if (wakeup_cpus.length === 0) return;
+    const cpu = wakeup_cpus.includes(preferred_cpu) ? preferred_cpu : wakeup_cpus[0];
+    const { agent } = machine.cpus[cpu];
+    if (agent === null) return;
+    if (machine.options.has_rule("queue.barrier_inc")) agent.bumpBarrier();
+    if (machine.options.faults.roll("message_wake_late")) {
+      const late_ns = 1000 + machine.options.faults.below(200_000);
+      machine.events.push(machine.now_ns + late_ns, EVENT_AGENT_WAKE, cpu, 0);
+    } else {
+      agent.wake();
+    }
+  }
+
+  /** A message about a CPU, to its agent's queue. */
+  #sendCpu(agent: SimAgent, target: SimQueue | null): void {
+    this.#words[1] = agent.bumpBarrier();
+    this.#produce(target, -1, agent.cpu);
+  }
+
+  /** A task entered: TASK_NEW, unless an older stay holds it back. */
+  taskEntered(thread: SimThread): void {
+    const { has_rule } = this.#machine.options;
+    if (thread.gated && has_rule("message.gated")) return;
+    thread.gated = false;
+    if (!has_rule("message.new_first")) {
+      thread.new_pending = false;
+      this.taskAffinityChanged(thread);
+    }
+    thread.new_pending = false;
+    const layout = this.#machine.options.abi.words;
+    const words = this.#begin(MSG_TASK_NEW);
+    storeU64(words, P + layout.new_runtime, thread.runtime_ns);
+    words[P + layout.new_runnable] = thread.state === READY ? 1 : 0;
+    if (layout.new_nice >= 0) words[P + layout.new_nice] = thread.nice;
+    words[P + layout.new_sw_info + 1] = thread.status_index;
+    this.#sendTask(thread, thread.cpu);
+  }
+
+  /** A sleeping task can run. */
+  taskWoken(thread: SimThread, waker_cpu: number): void {
+    const { enclave } = thread;
+    if (enclave === null) return;
+    const machine = this.#machine;
+    const { faults } = machine.options;
+    enclave.status.change(thread.status_index, GHOST_SW_TASK_RUNNABLE, 0);
+    const words = this.#begin(MSG_TASK_WAKEUP);
+    words[P + PAYLOAD.wakeup_deferrable] = faults.roll("task_wake_deferrable") ? 1 : 0;
+    words[P + PAYLOAD.wakeup_last_ran_cpu] = thread.cpu;
+    if (faults.roll("task_wake_other_cpu")) thread.cpu = faults.below(machine.cpus.length);
+    const wake_up_cpu = enclave.tunable("wake_on_waker_cpu") !== 0 ? waker_cpu : thread.cpu;
+    words[P + PAYLOAD.wakeup_wake_up_cpu] = wake_up_cpu;
+    words[P + PAYLOAD.wakeup_waker_cpu] = waker_cpu;
+    this.#sendTask(thread, wake_up_cpu);
+  }
+
+  #offCpuWords(type: number, cpu: SimCpu, thread: SimThread, cpu_word: number): Int32Array {
+    const words = this.#begin(type);
+    storeU64(words, P + PAYLOAD.runtime, thread.runtime_ns);
+    words[P + cpu_word] = cpu.id;
+    words[P + cpu_word + 1] = thread.in_switchto ? 1 : 0;
+    thread.in_switchto = false;
+    return words;
+  }
+
+  #returnToAgent(cpu: SimCpu, flag: number): void {
+    if ((cpu.run_flags & flag) !== 0) cpu.agent?.wake();
+  }
+
+  /** A running task blocked. */
+  taskBlocked(cpu: SimCpu, thread: SimThread): void {
+    if (thread.enclave === null) return;
+    this.#offCpuWords(MSG_TASK_BLOCKED, cpu, thread, PAYLOAD.blocked_cpu);
+    this.#sendTask(thread, cpu.id);
+    this.#returnToAgent(cpu, RTLA_ON_BLOCKED);
+  }
+
+  /** A running task gave the CPU up. */
+  taskYielded(cpu: SimCpu, thread: SimThread): void {
+    if (thread.enclave === null) return;
+    this.#offCpuWords(MSG_TASK_YIELD, cpu, thread, PAYLOAD.preempt_cpu);
+    this.#sendTask(thread, cpu.id);
+    this.#returnToAgent(cpu, RTLA_ON_YIELD);
+  }
+
+  /** A task lost its CPU, or its latch. */
+  taskPreempted(cpu: SimCpu, thread: SimThread, was_latched: boolean): void {
+    const { has_rule } = this.#machine.options;
+    if (!has_rule("message.preempt") && cpu.waiting.length > 0) return;
+    const words = this.#offCpuWords(MSG_TASK_PREEMPT, cpu, thread, PAYLOAD.preempt_cpu);
+    if (was_latched) words[P + PAYLOAD.preempt_flags] |= 1 << 8;
+    this.#sendTask(thread, cpu.id);
+    this.#returnToAgent(cpu, RTLA_ON_PREEMPT);
+  }
+
+  /** The latched task of a CPU will not run now. */
+  latchedPreempted(cpu: SimCpu): void {
+    const thread = cpu.latched as SimThread;
+    cpu.latched = null;
+    thread.setState(READY);
+    this.taskPreempted(cpu, thread, true);
+  }
+
+  /** A latched task could not be switched to; false if the ABI has no message for it. */
+  latchFailed(cpu: SimCpu, thread: SimThread): boolean {
+    if (!this.has(MSG_TASK_LATCH_FAILURE)) {
+      cpu.latched = thread;
+      this.latchedPreempted(cpu);
+      return true;
+    }
+    thread.setState(READY);
+    const words = this.#begin(MSG_TASK_LATCH_FAILURE);
+    words[P + PAYLOAD.latch_failure_errno] = EINVAL;
+    this.#sendTask(thread, cpu.id);
+    return true;
+  }
+
+  /** A committed task is on its CPU; told only if the transaction asked. */
+  taskOnCpu(cpu: SimCpu, thread: SimThread): void {
+    if ((cpu.run_flags & SEND_TASK_ON_CPU) === 0) return;
+    const words = this.#begin(MSG_TASK_ON_CPU);
+    storeU64(words, P + PAYLOAD.on_cpu_commit_time, this.#machine.now_ns);
+    words[P + PAYLOAD.on_cpu_cpu] = cpu.id;
+    this.#sendTask(thread, cpu.id);
+  }
+
+  /** A task began a switchto chain. */
+  taskSwitchto(cpu: SimCpu, thread: SimThread): void {
+    const words = this.#begin(MSG_TASK_SWITCHTO);
+    storeU64(words, P + PAYLOAD.runtime, thread.runtime_ns);
+    words[P + PAYLOAD.switchto_cpu] = cpu.id;
+    this.#sendTask(thread, cpu.id);
+  }
+
+  /** A task left ghOSt. */
+  taskDeparted(thread: SimThread, was_current: boolean): void {
+    const { enclave } = thread;
+    if (enclave === null) return;
+    enclave.status.change(
+      thread.status_index,
+      GHOST_SW_F_CANFREE,
+      GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE,
+    );
+    const words = this.#begin(MSG_TASK_DEPARTED);
+    words[P + PAYLOAD.departed_cpu] = thread.cpu;
+    words[P + PAYLOAD.departed_flags] = (thread.in_switchto ? 1 : 0) | (was_current ? 1 << 8 : 0);
+    thread.in_switchto = false;
+    this.#sendTask(thread, thread.cpu);
+  }
+
+  /** A task exited. */
+  taskDead(thread: SimThread): void {
+    const { enclave } = thread;
+    if (enclave === null) return;
+    const words = this.#begin(MSG_TASK_DEAD);
+    const { dead_cpu } = this.#machine.options.abi.words;
+    if (dead_cpu >= 0) words[P + dead_cpu] = thread.cpu;
+    enclave.status.change(
+      thread.status_index,
+      GHOST_SW_F_CANFREE,
+      GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE,
+    );
+    this.#sendTask(thread, thread.cpu);
+  }
+
+  /** The CPUs a task may use changed. */
+  taskAffinityChanged(thread: SimThread): void {
+    if (thread.enclave === null || !this.#machine.options.has_rule("message.affinity")) return;
+    this.#begin(MSG_TASK_AFFINITY_CHANGED);
+    this.#sendTask(thread, thread.cpu);
+  }
+
+  /** A task's nice value changed. */
+  taskPriorityChanged(thread: SimThread): void {
+    if (thread.enclave === null || !this.has(MSG_TASK_PRIORITY_CHANGED)) return;
+    if (!this.#machine.options.has_rule("message.priority")) return;
+    const words = this.#begin(MSG_TASK_PRIORITY_CHANGED);
+    words[P + PAYLOAD.priority_nice] = thread.nice;
+    this.#sendTask(thread, thread.cpu);
+  }
+
+  /** Keeps CPU_AVAIL and BOOST_PRIO of a CPU's agent; tells the edges if asked to. */
+  availability(cpu: SimCpu, busy: boolean): void {
+    const agent = cpu.agent as SimAgent;
+    const { enclave } = agent;
+    const boosted = busy && cpu.mode === MODE_AGENT;
+    const set = (busy ? 0 : GHOST_SW_CPU_AVAIL) | (boosted ? GHOST_SW_BOOST_PRIO : 0);
+    const mask = GHOST_SW_CPU_AVAIL | GHOST_SW_BOOST_PRIO;
+    const before = enclave.status.flags(agent.status_index) & mask;
+    if (before === set) return;
+    enclave.status.change(agent.status_index, set, mask & ~set);
+    if (((before ^ set) & GHOST_SW_CPU_AVAIL) === 0) return;
+    const wanted = enclave.tunable("deliver_cpu_availability") !== 0 ||
+      !this.#machine.options.has_rule("message.availability_off");
+    if (!wanted || !this.has(MSG_CPU_AVAILABLE)) return;
+    const words = this.#begin(busy ? MSG_CPU_BUSY : MSG_CPU_AVAILABLE);
+    words[P + PAYLOAD.cpu] = cpu.id;
+    this.#sendCpu(agent, agent.queue);
+  }
+
+  /** An agent blocked or woke up. */
+  agentRunnability(agent: SimAgent, type: number): void {
+    if (agent.enclave.tunable("deliver_agent_runnability") === 0) return;
+    if (!this.has(MSG_CPU_AGENT_BLOCKED)) return;
+    const words = this.#begin(type);
+    words[P + PAYLOAD.cpu] = agent.cpu;
+    this.#sendCpu(agent, agent.queue);
+  }
+
+  /** An idle CPU whose transaction asked for it is busy again. */
+  cpuNotIdle(cpu: SimCpu, next: SimThread | null): void {
+    if (cpu.agent === null) return;
+    const words = this.#begin(MSG_CPU_NOT_IDLE);
+    words[P + PAYLOAD.cpu] = cpu.id;
+    words[P + PAYLOAD.not_idle_next_gtid] = next?.gtid_lo ?? 0;
+    words[P + PAYLOAD.not_idle_next_gtid + 1] = next?.gtid_hi ?? 0;
+    this.#sendCpu(cpu.agent, cpu.agent.queue);
+  }
+
+  /** A scheduler tick. */
+  tick(cpu: SimCpu): void {
+    if (cpu.agent === null) return;
+    const words = this.#begin(MSG_CPU_TICK);
+    words[P + PAYLOAD.cpu] = cpu.id;
+    const { tick_is_agent } = this.#machine.options.abi.words;
+    if (tick_is_agent >= 0) words[P + tick_is_agent] = cpu.mode === MODE_AGENT ? 1 : 0;
+    this.#sendCpu(cpu.agent, cpu.agent.queue);
+  }
+
+  /** A timer of an agent expired. */
+  timerExpired(agent: SimAgent, type: number, cookie: number): void {
+    const words = this.#begin(MSG_CPU_TIMER_EXPIRED);
+    words[P + PAYLOAD.cpu] = agent.cpu;
+    words[P + PAYLOAD.timer_type] = type;
+    words[P + PAYLOAD.timer_cookie] = cookie;
+    this.#sendCpu(agent, agent.queue);
+  }
+
+  /** A message type that no ABI knows (fault): policies must not stop at it. */
+  unknown(agent: SimAgent): void {
+    const words = this.#words;
+    words.fill(0);
+    words[0] = 190 | ((MSG_HEADER_BYTES + 8) << 16);
+    words[P] = agent.cpu;
+    this.#sendCpu(agent, agent.queue);
+  }
+
+  /** Checks the runnable_timeout of an enclave. */
+  runnableTimeout(enclave_id: number): void {
+    for (const cpu of this.#machine.cpus) {
+      if (cpu.enclave?.id === enclave_id) return cpu.enclave.checkRunnableTimeout();
+    }
+  }
+
+  /** True if a thread still exists. */
+  alive(thread: SimThread): boolean {
+    return thread.state !== DEAD;
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * The kernel's side of a message ring: fills slots in order, pads the end with a NOP rather than
+ * wrap a message, counts what does not fit. Source: reference section 1.4 (ring protocol).
+ *
+ * @module
+ */
+import {
+  GHOST_MAX_QUEUE_ELEMS,
+  MSG_NOP,
+  QUEUE_NELEMS_WORD,
+  QUEUE_START_WORD,
+  RING_HEAD_WORD,
+  RING_MSGS_WORD,
+  RING_OVERFLOW_WORD,
+  RING_SLOT_BYTES,
+  RING_TAIL_WORD,
+} from "../../ffi/abi/constants.ts";
+import type { Queue } from "../kernel.ts";
+
+const RING_START_WORD = 16;
+
+/** One queue of the simulated kernel. */
+export class SimQueue implements Queue {
+  /** See {@linkcode Queue.id}. */
+  readonly id: number;
+  /** See {@linkcode Queue.words}. */
+  readonly words: Int32Array;
+  /** See {@linkcode Queue.elem_count}. */
+  readonly elem_count: number;
+  /** CPUs whose agent a message wakes; at most two. */
+  wakeup_cpus: readonly number[] = [];
+  /** False once the queue is closed. */
+  open = true;
+  readonly #drop_silently: boolean;
+
+  /**
+   * @param id Handle.
+   * @param elem_count Slots; a power of two.
+   * @param options `first_slot`: where the free-running indexes start; `drop_silently`: a mutant
+   * that does not count overflow.
+   */
+  constructor(
+    id: number,
+    elem_count: number,
+    options: { first_slot?: number; drop_silently?: boolean } = {},
+  ) {
+    this.id = id;
+    this.elem_count = elem_count;
+    this.#drop_silently = options.drop_silently ?? false;
+    const bytes = (RING_START_WORD + RING_MSGS_WORD) * 4 + elem_count * RING_SLOT_BYTES;
+    this.words = new Int32Array(new SharedArrayBuffer(Math.ceil(bytes / 4096) * 4096));
+    this.words[QUEUE_START_WORD] = RING_START_WORD * 4;
+    this.words[QUEUE_NELEMS_WORD] = elem_count;
+    const first = options.first_slot ?? 0;
+    this.words[RING_START_WORD + RING_HEAD_WORD] = first;
+    this.words[RING_START_WORD + RING_TAIL_WORD] = first;
+  }
+
+  /** True if no message waits. */
+  isEmpty(): boolean {
+    const words = this.words;
+    return words[RING_START_WORD + RING_HEAD_WORD] === words[RING_START_WORD + RING_TAIL_WORD];
+  }
+
+  /**
+   * Appends a message.
+   *
+   * @param message Header and payload.
+   * @param length_bytes Length of both in bytes.
+   * @returns False if it did not fit; the overflow is counted.
+   */
+  produce(message: Int32Array, length_bytes: number): boolean {
+    const words = this.words;
+    const head_word = RING_START_WORD + RING_HEAD_WORD;
+    let head = words[head_word];
+    const tail = words[RING_START_WORD + RING_TAIL_WORD];
+    const slots = (length_bytes + RING_SLOT_BYTES - 1) >>> 3;
+    const mask = this.elem_count - 1;
+    const till_end = this.elem_count - (head & mask);
+    const filler = till_end < slots ? till_end : 0;
+    const used = (head - tail) >>> 0;
+    if (used + slots + filler > this.elem_count) {
+      if (!this.#drop_silently) words[RING_START_WORD + RING_OVERFLOW_WORD]++;
+      return false;
+    }
+    const base = RING_START_WORD + RING_MSGS_WORD;
+    if (filler > 0) {
+      words[base + ((head & mask) << 1)] = MSG_NOP | ((filler * RING_SLOT_BYTES) << 16);
+      head = (head + filler) | 0;
+    }
+    const at = base + ((head & mask) << 1);
+    const word_count = (length_bytes + 3) >>> 2;
+    for (let word = 0; word < word_count; word++) words[at + word] = message[word];
+    words[head_word] = (head + slots) | 0;
+    return true;
+  }
+}
+
+/** True if the kernel accepts a queue of this size. */
+export function validElemCount(elem_count: number): boolean {
+  return Number.isInteger(elem_count) && elem_count >= 1 && elem_count <= GHOST_MAX_QUEUE_ELEMS &&
+    (elem_count & (elem_count - 1)) === 0;
+}

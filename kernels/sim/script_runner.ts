@@ -1,0 +1,120 @@
+/**
+ * Carries out what a running thread's script asks for.
+ *
+ * @module
+ */
+import { InvariantError } from "../../lib/invariant.ts";
+import {
+  actionArgument,
+  actionOp,
+  OP_BLOCK,
+  OP_RUN,
+  OP_SLEEP,
+  OP_SWITCHTO,
+  OP_YIELD,
+} from "./actions.ts";
+import { EVENT_WAKE, type SimMachine } from "./machine.ts";
+import {
+  DEAD,
+  MODE_GHOST,
+  NO_ACTION,
+  READY,
+  RUNNING,
+  type SimCpu,
+  type SimThread,
+  SLEEPING,
+} from "./thread.ts";
+
+/** Actions without a pause after which a script counts as stuck. */
+const INSTANT_ACTIONS_MAX = 10_000;
+
+/** Takes the next actions of a thread that is on a CPU and has used up its last RUN. */
+export function continueScript(machine: SimMachine, cpu: SimCpu, thread: SimThread): void {
+  for (let count = 0; count < INSTANT_ACTIONS_MAX; count++) {
+    const action = nextAction(thread);
+    // The script itself may have taken the thread off the CPU: it changed class, or was killed.
+    // What it asked for is done when it runs again.
+    if (thread.state !== RUNNING || cpu.current !== thread) {
+      thread.pending_action = action;
+      return;
+    }
+    if (action < 0) return machine.exit(thread);
+    const argument = actionArgument(action);
+    switch (actionOp(action)) {
+      case OP_RUN: {
+        const ns = machine.injector.runNs(argument);
+        thread.demand_ns += ns;
+        thread.remaining_ns = ns;
+        if (ns === 0) continue;
+        return machine.scheduleSegmentEnd(thread);
+      }
+      case OP_SLEEP:
+        return fallAsleep(machine, cpu, thread, machine.injector.sleepNs(argument));
+      case OP_BLOCK:
+        return fallAsleep(machine, cpu, thread, -1);
+      case OP_YIELD:
+        return yieldThread(machine, cpu, thread);
+      case OP_SWITCHTO:
+        return switchTo(machine, cpu, thread, argument);
+      default:
+        throw new InvariantError(`thread ${thread.tid}: script yields ${action}`);
+    }
+  }
+  throw new InvariantError(`thread ${thread.tid}: script never uses time`);
+}
+
+/** The next action, or −1 if the script is over. */
+function nextAction(thread: SimThread): number {
+  const pending = thread.pending_action;
+  if (pending !== NO_ACTION) {
+    thread.pending_action = NO_ACTION;
+    return pending;
+  }
+  const result = thread.script?.next();
+  return result === undefined || result.done === true ? -1 : result.value;
+}
+
+function fallAsleep(machine: SimMachine, cpu: SimCpu, thread: SimThread, ns: number): void {
+  machine.offCpu(cpu, thread, SLEEPING);
+  machine.messages.taskBlocked(cpu, thread);
+  if (ns >= 0) {
+    machine.events.push(machine.now_ns + ns, EVENT_WAKE, thread.tid, ++thread.event_generation);
+  }
+  machine.resched(cpu);
+}
+
+function yieldThread(machine: SimMachine, cpu: SimCpu, thread: SimThread): void {
+  machine.offCpu(cpu, thread, READY);
+  machine.messages.taskYielded(cpu, thread);
+  machine.resched(cpu);
+}
+
+/** Gives the CPU straight to a sleeping thread of the same enclave. */
+function switchTo(machine: SimMachine, cpu: SimCpu, thread: SimThread, tid: number): void {
+  const target = machine.thread(tid);
+  const enclave = thread.enclave;
+  const possible = enclave !== null && target !== undefined &&
+    target.enclave === enclave && target.state === SLEEPING && !target.gated &&
+    enclave.tunable("switchto_disabled") === 0;
+  if (!possible) return fallAsleep(machine, cpu, thread, 1);
+  machine.offCpu(cpu, thread, SLEEPING);
+  if (thread.in_switchto) machine.messages.taskBlocked(cpu, thread);
+  else machine.messages.taskSwitchto(cpu, thread);
+  target.event_generation++;
+  target.in_switchto = true;
+  target.setState(READY);
+  enclave.ready.push(target);
+  machine.start(cpu, target, MODE_GHOST, machine.options.costs.default_switch_ns);
+  machine.resched(cpu);
+}
+
+/** What remains to do when a thread has left its CPU for good. */
+export function finishExit(machine: SimMachine, thread: SimThread): void {
+  thread.setState(DEAD);
+  thread.script = undefined;
+  machine.live_count--;
+  const { enclave } = thread;
+  if (enclave === null) return;
+  machine.messages.taskDead(thread);
+  enclave.forget(thread);
+}

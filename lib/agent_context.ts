@@ -1,0 +1,86 @@
+/**
+ * What an agent hands to its policy instance: the views of the enclave's shared memory and the
+ * port to the kernel. Built the same way in the simulator and in an agent's Worker.
+ *
+ * @module
+ */
+import type { Abi } from "../ffi/abi/abi.ts";
+import type { Memory } from "../ffi/memory.ts";
+import type { AgentPort } from "../kernels/kernel.ts";
+import { Mailbox } from "./mailbox.ts";
+import { MessageRing } from "./ring.ts";
+import type { SharedState } from "./shared_state.ts";
+import { StatusWordTable } from "./status_word.ts";
+import { TaskTable } from "./task_table.ts";
+import { TransactionTable } from "./transaction.ts";
+
+/** Where the parts of an enclave are mapped. */
+export interface EnclaveMappings {
+  /** ABI of the enclave. */
+  readonly abi: Abi;
+  /** How shared words are accessed. */
+  readonly memory: Memory;
+  /** Status word region 0. */
+  readonly status_words: Int32Array;
+  /** Transaction records. */
+  readonly cpu_data: Int32Array;
+  /** The agent's own queue. */
+  readonly queue_words: Int32Array;
+  /** Queue id of each CPU of the enclave, in the order of its CPU list. */
+  readonly queue_ids: readonly number[];
+}
+
+/** One agent's view of its enclave. */
+export class AgentContext {
+  /** CPU of the agent. */
+  readonly cpu: number;
+  /** CPUs of the enclave, ascending. */
+  readonly cpus: readonly number[];
+  /** Calls into the kernel. */
+  readonly port: AgentPort;
+  /** ABI of the enclave. */
+  readonly abi: Abi;
+  /** How shared words are accessed. */
+  readonly memory: Memory;
+  /** The agent's own queue. */
+  readonly ring: MessageRing;
+  /** Status words of tasks and agents. */
+  readonly status: StatusWordTable;
+  /** Transaction records by CPU. */
+  readonly txns: TransactionTable;
+  /** Shared memory of the policy. */
+  readonly state: SharedState;
+  /** Task rows. */
+  readonly tasks: TaskTable;
+  /** Mailboxes by position in {@linkcode cpus}. */
+  readonly mailboxes: readonly Mailbox[];
+  /** Queue ids by position in {@linkcode cpus}. */
+  readonly queue_ids: readonly number[];
+
+  /**
+   * @param port Port of the agent.
+   * @param maps Where the enclave is mapped.
+   * @param state Shared memory of the policy.
+   */
+  constructor(port: AgentPort, maps: EnclaveMappings, state: SharedState) {
+    this.port = port;
+    this.cpu = port.cpu;
+    this.cpus = state.shape.cpus;
+    this.abi = maps.abi;
+    this.memory = maps.memory;
+    this.ring = new MessageRing(maps.memory, maps.queue_words);
+    this.status = new StatusWordTable(maps.memory, maps.status_words);
+    this.txns = new TransactionTable(maps.memory, maps.cpu_data);
+    this.state = state;
+    this.tasks = new TaskTable(maps.memory, state);
+    this.queue_ids = maps.queue_ids;
+    this.mailboxes = state.shape.cpus.map((cpu) =>
+      new Mailbox(maps.memory, state.mailboxWords(cpu), state.mailbox_slot_count)
+    );
+  }
+
+  /** Position of a CPU in the enclave's list, or −1. */
+  cpuIndex(cpu: number): number {
+    return this.cpus.indexOf(cpu);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * The loop of an agent's thread on real kernels: call the step, carry the verdict out. The
+ * simulator's event loop does the same, one verdict at a time.
+ *
+ * @module
+ */
+import type { Memory } from "../ffi/memory.ts";
+import type { AgentPort } from "../kernels/kernel.ts";
+import type { AgentContext } from "./agent_context.ts";
+import { type Policy, RUN_LOCAL, type Verdict, YIELD } from "./policy.ts";
+
+/** Words of the control block through which the main isolate talks to an agent. */
+export const CONTROL_STOP_WORD = 0;
+/** Words of a control block. */
+export const CONTROL_WORDS = 16;
+
+/** Counts steps where a guard can see them. */
+export class StepMeter {
+  readonly #active: Int32Array;
+  readonly #count: Int32Array;
+  readonly #memory: Memory;
+
+  /** @param agent The agent to meter. */
+  constructor(agent: AgentContext) {
+    this.#memory = agent.memory;
+    this.#active = agent.state.cpu("step_active", agent.cpu);
+    this.#count = agent.state.cpu("step_count", agent.cpu);
+  }
+
+  /** Runs one step. */
+  step(policy: Policy): Verdict {
+    this.#memory.publish(this.#active, 0, 1);
+    const verdict = policy.step();
+    this.#count[0]++;
+    this.#memory.publish(this.#active, 0, 0);
+    return verdict;
+  }
+}
+
+/**
+ * Carries out what a step decided.
+ *
+ * @returns 0, or −errno of the kernel; −ESTALE is ordinary.
+ */
+export function carryOut(verdict: Verdict, policy: Policy, port: AgentPort): number {
+  if (verdict === RUN_LOCAL) return port.localCommit();
+  if (verdict === YIELD) return port.localYield(policy.yield_barrier, policy.yield_flags);
+  return 0;
+}
+
+/**
+ * Runs an agent until it is told to stop and has nothing left to do.
+ *
+ * @param agent The agent.
+ * @param policy Its policy instance.
+ * @param control Control block; {@linkcode CONTROL_STOP_WORD} not 0 asks the agent to leave.
+ */
+export function runAgent(agent: AgentContext, policy: Policy, control: Int32Array): void {
+  const { memory, port } = agent;
+  const meter = new StepMeter(agent);
+  for (;;) {
+    if (memory.acquire(control, CONTROL_STOP_WORD) !== 0 && policy.drained()) return;
+    carryOut(meter.step(policy), policy, port);
+  }
+}

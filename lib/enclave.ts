@@ -1,0 +1,147 @@
+/**
+ * An enclave with a policy on it: queues, shared state and views for its agents, set up in the
+ * order that the kernel wants (reference section 2.4). Who runs the agents is the caller's matter:
+ * Workers on real kernels, the event loop in the simulator.
+ *
+ * @module
+ */
+import type { AgentPort, EnclaveControl, Kernel, Queue } from "../kernels/kernel.ts";
+import { AgentContext } from "./agent_context.ts";
+import { MAX_TASK_COUNT, QUEUE_ELEM_COUNT } from "./limits.ts";
+import type { PolicyDefinition } from "./policy.ts";
+import { SharedState } from "./shared_state.ts";
+
+/** Sizes of an enclave's shared structures. */
+export interface PolicyEnclaveOptions {
+  /** Most tasks at a time. */
+  readonly task_capacity?: number;
+  /** Slots per message queue; a power of two. */
+  readonly queue_elem_count?: number;
+}
+
+/** A call that the kernel refused while an enclave was set up. */
+export class EnclaveError extends Error {
+  /** Name of the class. */
+  override name = "EnclaveError";
+  /** The errno. */
+  readonly errno: number;
+  /** The call. */
+  readonly call: string;
+
+  /**
+   * @param call What was refused.
+   * @param result −errno.
+   */
+  constructor(call: string, result: number) {
+    super(`Cannot ${call}: errno ${-result}`);
+    this.call = call;
+    this.errno = -result;
+  }
+}
+
+/** What the kernel lacks for a policy; empty if it can run. */
+export function missingCapabilities(kernel: Kernel, policy: PolicyDefinition): string[] {
+  return policy.requires.filter((capability) => !kernel.capabilities.has(capability));
+}
+
+/** One enclave, one policy. */
+export class PolicyEnclave {
+  /** The enclave. */
+  readonly control: EnclaveControl;
+  /** The policy. */
+  readonly policy: PolicyDefinition;
+  /** Memory that the policy's instances share. */
+  readonly state: SharedState;
+  /** Queue per CPU in the order of the CPU list; the same queue for all if it is global. */
+  readonly queues: readonly Queue[];
+  readonly #kernel: Kernel;
+
+  /**
+   * Makes the queues and the shared state.
+   *
+   * @throws {EnclaveError} If the kernel refuses a queue, or lacks what the policy requires.
+   */
+  constructor(
+    kernel: Kernel,
+    control: EnclaveControl,
+    policy: PolicyDefinition,
+    options: PolicyEnclaveOptions = {},
+  ) {
+    const missing = missingCapabilities(kernel, policy);
+    if (missing.length > 0) {
+      throw new EnclaveError(`run ${policy.name} on ${kernel.kind} without ${missing[0]}`, -95);
+    }
+    this.#kernel = kernel;
+    this.control = control;
+    this.policy = policy;
+    const cpus = control.cpus();
+    const elems = options.queue_elem_count ?? QUEUE_ELEM_COUNT;
+    this.queues = policy.queues === "global"
+      ? repeat(this.#createQueue(elems, []), cpus.length)
+      : cpus.map((cpu) => this.#createQueue(elems, [cpu]));
+    this.state = new SharedState({
+      layout: policy.layout(),
+      task_capacity: options.task_capacity ?? MAX_TASK_COUNT,
+      cpus: [...cpus],
+    });
+    check("set the default queue", control.setDefaultQueue(this.queues[0].id));
+  }
+
+  #createQueue(elem_count: number, wakeup_cpus: readonly number[]): Queue {
+    const queue = this.control.createQueue(elem_count, 0, 0);
+    if (typeof queue === "number") throw new EnclaveError("create a message queue", queue);
+    if (wakeup_cpus.length > 0) {
+      const result = this.control.configQueueWakeup(queue.id, wakeup_cpus, 0);
+      check("configure a queue's wake-up", result);
+    }
+    return queue;
+  }
+
+  /**
+   * Makes the caller the agent of a CPU.
+   *
+   * @throws {EnclaveError} If the kernel refuses.
+   */
+  becomeAgent(cpu: number): AgentPort {
+    const index = this.control.cpus().indexOf(cpu);
+    const port = this.control.becomeAgent(cpu, this.queues[index].id);
+    if (typeof port === "number") throw new EnclaveError(`become the agent of CPU ${cpu}`, port);
+    return port;
+  }
+
+  /** The views of one agent. */
+  context(port: AgentPort): AgentContext {
+    const index = this.control.cpus().indexOf(port.cpu);
+    return new AgentContext(port, {
+      abi: this.#kernel.abi,
+      memory: this.#kernel.memory,
+      status_words: this.control.status_words,
+      cpu_data: this.control.cpu_data,
+      queue_words: this.queues[index].words,
+      queue_ids: this.queues.map((queue) => queue.id),
+    }, this.state);
+  }
+
+  /**
+   * Tells the kernel that the agents are there.
+   *
+   * @throws {EnclaveError} If another agent process is online.
+   */
+  goOnline(): void {
+    check("go online (another agent has this enclave)", this.control.setOnline(true));
+  }
+
+  /** Gives the enclave's queues up; its tasks stay. */
+  close(): void {
+    this.control.setOnline(false);
+    for (const queue of new Set(this.queues)) this.control.closeQueue(queue.id);
+  }
+}
+
+function check(call: string, result: number): void {
+  if (result < 0) throw new EnclaveError(call, result);
+}
+
+function repeat<T>(value: T, count: number): T[] {
+  return Array.from({ length: count }, () => value);
+}

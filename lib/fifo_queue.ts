@@ -1,0 +1,89 @@
+/**
+ * An intrusive double-ended queue of task rows: links live in two columns of the task table, ends
+ * and length in three words of shared memory, so nothing is allocated and a replaced policy
+ * instance finds the queue as it was. One owner at a time.
+ *
+ * @module
+ */
+
+/** Words of shared memory per queue: first, last, length. */
+export const FIFO_QUEUE_WORDS = 3;
+
+const FIRST = 0;
+const LAST = 1;
+const LENGTH = 2;
+
+/** A FIFO with access to both ends; rows are stored as row + 1, so zeroed memory is empty. */
+export class FifoQueue {
+  readonly #ends: Int32Array;
+  readonly #next: Int32Array;
+  readonly #prev: Int32Array;
+
+  /**
+   * @param ends {@linkcode FIFO_QUEUE_WORDS} words of zeroed memory.
+   * @param next Link column of the task table.
+   * @param prev Link column of the task table.
+   */
+  constructor(ends: Int32Array, next: Int32Array, prev: Int32Array) {
+    this.#ends = ends;
+    this.#next = next;
+    this.#prev = prev;
+  }
+
+  /** Number of rows in the queue. */
+  get length(): number {
+    return this.#ends[LENGTH];
+  }
+
+  /** The row at the front, or −1. */
+  front(): number {
+    return this.#ends[FIRST] - 1;
+  }
+
+  /** Appends a row. */
+  pushBack(row: number): void {
+    const last = this.#ends[LAST];
+    this.#next[row] = 0;
+    this.#prev[row] = last;
+    if (last === 0) this.#ends[FIRST] = row + 1;
+    else this.#next[last - 1] = row + 1;
+    this.#ends[LAST] = row + 1;
+    this.#ends[LENGTH]++;
+  }
+
+  /** Puts a row before all others. */
+  pushFront(row: number): void {
+    const first = this.#ends[FIRST];
+    this.#prev[row] = 0;
+    this.#next[row] = first;
+    if (first === 0) this.#ends[LAST] = row + 1;
+    else this.#prev[first - 1] = row + 1;
+    this.#ends[FIRST] = row + 1;
+    this.#ends[LENGTH]++;
+  }
+
+  /** Takes the row at the front, or −1 if the queue is empty. */
+  popFront(): number {
+    const row = this.#ends[FIRST] - 1;
+    if (row >= 0) this.remove(row);
+    return row;
+  }
+
+  /** Takes a row that is in the queue. */
+  remove(row: number): void {
+    const next = this.#next[row];
+    const prev = this.#prev[row];
+    if (prev === 0) this.#ends[FIRST] = next;
+    else this.#next[prev - 1] = next;
+    if (next === 0) this.#ends[LAST] = prev;
+    else this.#prev[next - 1] = prev;
+    this.#next[row] = 0;
+    this.#prev[row] = 0;
+    this.#ends[LENGTH]--;
+  }
+
+  /** The row behind another one, or −1. */
+  after(row: number): number {
+    return this.#next[row] - 1;
+  }
+}

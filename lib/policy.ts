@@ -1,0 +1,56 @@
+/**
+ * How a policy runs, on every kernel alike: a step is synchronous and returns a verdict; nothing
+ * inside a step waits. On real kernels a loop in the agent's thread carries verdicts out, in the
+ * simulator the event loop does.
+ *
+ * @module
+ */
+import type { Capability } from "../kernels/kernel.ts";
+import type { AgentContext } from "./agent_context.ts";
+import type { PolicyLayout } from "./shared_state.ts";
+
+/** The own CPU's transaction is open: commit it and give the CPU away. */
+export const RUN_LOCAL = 1;
+/** Nothing to run: give the CPU away until a wake-up. */
+export const YIELD = 2;
+/** Something is under way elsewhere: call the step again. */
+export const AGAIN = 3;
+/** What a step decided. */
+export type Verdict = typeof RUN_LOCAL | typeof YIELD | typeof AGAIN;
+
+/** Dump runqueues that are empty too. */
+export const DUMP_EMPTY_RUNQUEUES = 1;
+/** Dump every task. */
+export const DUMP_ALL_TASKS = 2;
+
+/** One agent's instance of a policy; it keeps no state outside the declared memory. */
+export interface Policy {
+  /** After YIELD: the agent barrier that was read before the queue was drained. */
+  readonly yield_barrier: number;
+  /** After YIELD: 0 or RTLA_ON_IDLE. */
+  readonly yield_flags: number;
+  /** Reads messages, decides, and says what to do with the CPU. */
+  step(): Verdict;
+  /** Finds the tasks of an enclave that had an agent before; called once, before going online. */
+  discover(): void;
+  /** True if this agent may leave: nothing that it queued waits for it. */
+  drained(): boolean;
+  /** State of this agent's CPU and, with DUMP_ALL_TASKS, of all tasks, as text. */
+  dump(flags: number): string;
+}
+
+/** What a policy is, before any agent runs it. */
+export interface PolicyDefinition {
+  /** Version of this interface. */
+  readonly policyApi: 1;
+  /** Name of the policy, as its agent is called. */
+  readonly name: string;
+  /** What the kernel must be able to do. */
+  readonly requires: readonly Capability[];
+  /** `per_cpu`: a queue per CPU that wakes that CPU's agent; `global`: one polled queue. */
+  readonly queues: "per_cpu" | "global";
+  /** Declares the memory that instances share. */
+  layout(): PolicyLayout;
+  /** Makes the instance of one agent. */
+  create(agent: AgentContext): Policy;
+}

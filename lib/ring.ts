@@ -1,0 +1,91 @@
+/**
+ * The consumer's side of a message ring. Knows bytes, sequence and wrap, and nothing of CPUs or
+ * threads: other kernel services can send their messages through it.
+ *
+ * @module
+ */
+import {
+  MSG_NOP,
+  QUEUE_NELEMS_WORD,
+  QUEUE_START_WORD,
+  RING_HEAD_WORD,
+  RING_MSGS_WORD,
+  RING_OVERFLOW_WORD,
+  RING_TAIL_WORD,
+} from "../ffi/abi/constants.ts";
+import type { Memory } from "../ffi/memory.ts";
+
+/** A view of one queue mapping; one consumer only. */
+export class MessageRing {
+  /** The mapping; message words are read from here. */
+  readonly words: Int32Array;
+  /** Messages that the producer dropped because the ring was full, as last seen. */
+  overflow_count = 0;
+  readonly #memory: Memory;
+  readonly #ring: number;
+  readonly #msgs: number;
+  readonly #mask: number;
+  #head = 0;
+  #tail = 0;
+
+  /**
+   * @param memory How shared words are read.
+   * @param words The mapping: queue header, then ring.
+   */
+  constructor(memory: Memory, words: Int32Array) {
+    this.#memory = memory;
+    this.words = words;
+    this.#ring = words[QUEUE_START_WORD] >>> 2;
+    this.#msgs = this.#ring + RING_MSGS_WORD;
+    this.#mask = words[QUEUE_NELEMS_WORD] - 1;
+    this.#tail = words[this.#ring + RING_TAIL_WORD];
+    this.#head = this.#tail;
+  }
+
+  /** Capacity in slots of 8 bytes. */
+  get elem_count(): number {
+    return this.#mask + 1;
+  }
+
+  /**
+   * The oldest unread message; fillers at the end of the ring are skipped. The head is confirmed
+   * with an acquire once per batch, so that the payload may be read plainly.
+   *
+   * @returns Word index of `ghost_msg` in {@linkcode words}, or −1 if the ring is empty.
+   */
+  peek(): number {
+    for (;;) {
+      if (this.#head === this.#tail) {
+        this.#head = this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD);
+        if (this.#head === this.#tail) return -1;
+        this.overflow_count = this.words[this.#ring + RING_OVERFLOW_WORD] >>> 0;
+      }
+      const at = this.#msgs + ((this.#tail & this.#mask) << 1);
+      if ((this.words[at] & 0xffff) !== MSG_NOP) return at;
+      this.consume(at);
+    }
+  }
+
+  /**
+   * Takes the message that {@linkcode peek} returned. Its slots go back to the producer with
+   * {@linkcode release}, so that one publish serves a whole batch.
+   */
+  consume(at: number): void {
+    const slots = ((this.words[at] >>> 16) + 7) >>> 3;
+    this.#tail = (this.#tail + (slots === 0 ? 1 : slots)) | 0;
+  }
+
+  /** Gives the slots of all consumed messages back to the producer. */
+  release(): void {
+    const tail_word = this.#ring + RING_TAIL_WORD;
+    if (this.words[tail_word] !== this.#tail) {
+      this.#memory.publish(this.words, tail_word, this.#tail);
+    }
+  }
+
+  /** True if a message waits; reads the head afresh. */
+  hasMessage(): boolean {
+    return this.#head !== this.#tail ||
+      this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD) !== this.#tail;
+  }
+}

@@ -1,0 +1,335 @@
+/**
+ * The base of every policy: drains the mailbox and the message queue, finds the task's row, calls
+ * one handler per message, and keeps the rules that all policies share (who may write a row, when
+ * a sequence number moves, when a status word is freed).
+ * Source: reference sections 3.6 and 9; upstream's fatal cases that happen in normal operation
+ * (TASK_LATCH_FAILURE, a message for an unknown task, queue overflow) are handled here.
+ *
+ * @module
+ */
+import {
+  GHOST_SW_TASK_ONCPU,
+  GHOST_SW_TASK_RUNNABLE,
+  MSG_CPU_AGENT_BLOCKED,
+  MSG_CPU_AGENT_WAKEUP,
+  MSG_CPU_AVAILABLE,
+  MSG_CPU_BUSY,
+  MSG_CPU_NOT_IDLE,
+  MSG_CPU_TICK,
+  MSG_CPU_TIMER_EXPIRED,
+  MSG_HEADER_BYTES,
+  MSG_TASK_AFFINITY_CHANGED,
+  MSG_TASK_BLOCKED,
+  MSG_TASK_DEAD,
+  MSG_TASK_DEPARTED,
+  MSG_TASK_LATCH_FAILURE,
+  MSG_TASK_NEW,
+  MSG_TASK_ON_CPU,
+  MSG_TASK_PREEMPT,
+  MSG_TASK_PRIORITY_CHANGED,
+  MSG_TASK_SWITCHTO,
+  MSG_TASK_WAKEUP,
+  MSG_TASK_YIELD,
+} from "../ffi/abi/constants.ts";
+import { storeU64 } from "../ffi/memory.ts";
+import type { AgentContext } from "./agent_context.ts";
+import { discoverTasks } from "./discovery.ts";
+import { MessageCursor } from "./message.ts";
+import type { Policy, Verdict } from "./policy.ts";
+import { assertInvariant } from "./invariant.ts";
+
+/** Base class of policies; one instance per agent. */
+export abstract class Scheduler implements Policy {
+  /** See {@linkcode Policy.yield_barrier}. */
+  yield_barrier = 0;
+  /** See {@linkcode Policy.yield_flags}. */
+  yield_flags = 0;
+  /** The agent this instance decides for. */
+  protected readonly agent: AgentContext;
+  /** Counter of this CPU: messages dispatched. */
+  protected readonly message_count: Int32Array;
+  readonly #message: MessageCursor;
+  readonly #unknown_count: Int32Array;
+  readonly #missed_departure_count: Int32Array;
+  readonly #overflow_count: Int32Array;
+  readonly #synthetic: Int32Array;
+  readonly #mailbox_index: number;
+
+  /** @param agent What the agent lends to the policy. */
+  constructor(agent: AgentContext) {
+    this.agent = agent;
+    this.#message = new MessageCursor(agent.abi);
+    this.message_count = agent.state.cpu("message_count", agent.cpu);
+    this.#unknown_count = agent.state.cpu("unknown_count", agent.cpu);
+    this.#missed_departure_count = agent.state.cpu("missed_departure_count", agent.cpu);
+    this.#overflow_count = agent.state.cpu("overflow_count", agent.cpu);
+    this.#synthetic = new Int32Array(64);
+    this.#mailbox_index = agent.cpuIndex(agent.cpu);
+  }
+
+  abstract step(): Verdict;
+  abstract drained(): boolean;
+  abstract dump(flags: number): string;
+
+  /** A task entered; `message` is TASK_NEW, sent by the kernel or made by discovery. */
+  protected abstract taskNew(row: number, message: MessageCursor): void;
+  /** A task woke up. */
+  protected abstract taskRunnable(row: number, message: MessageCursor): void;
+  /** A task blocked. */
+  protected abstract taskBlocked(row: number, message: MessageCursor): void;
+  /** A task was taken off its CPU though it could run on. */
+  protected abstract taskPreempted(row: number, message: MessageCursor): void;
+  /** A task gave its CPU up. */
+  protected abstract taskYield(row: number, message: MessageCursor): void;
+  /** A task left ghOSt; its row is freed after this. */
+  protected abstract taskDeparted(row: number, message: MessageCursor): void;
+  /** A task exited; its row is freed after this. */
+  protected abstract taskDead(row: number, message: MessageCursor): void;
+  /** A task entered a switchto chain. */
+  protected abstract taskSwitchto(row: number, message: MessageCursor): void;
+  /** A committed task could not be run after all; it still wants to run. */
+  protected abstract taskLatchFailure(row: number, message: MessageCursor): void;
+  /** Another agent handed a row over; it is ours now. */
+  protected abstract taskReceived(row: number): void;
+  /** The row is about to be dropped because its departure was missed; forget it. */
+  protected abstract taskLost(row: number): void;
+  /** After an overflow: what the status word says of a task of ours. */
+  protected abstract taskResync(row: number, runnable: boolean, on_cpu: boolean): void;
+
+  /** The set of CPUs a task may run on changed. */
+  protected taskAffinityChanged(_row: number, _message: MessageCursor): void {}
+  /** A task's nice value changed. */
+  protected taskPriorityChanged(_row: number, _message: MessageCursor): void {}
+  /** A committed task is on its CPU (latched, in ABI 69). */
+  protected taskOnCpu(_row: number, _message: MessageCursor): void {}
+  /** A scheduler tick. */
+  protected cpuTick(_message: MessageCursor): void {}
+  /** A CPU committed to idle with NEED_CPU_NOT_IDLE is busy again. */
+  protected cpuNotIdle(_message: MessageCursor): void {}
+  /** A timer armed by this agent expired. */
+  protected cpuTimerExpired(_message: MessageCursor): void {}
+  /** A CPU can run ghOSt tasks again. */
+  protected cpuAvailable(_message: MessageCursor): void {}
+  /** A CPU was taken by a higher scheduling class. */
+  protected cpuBusy(_message: MessageCursor): void {}
+  /** An agent blocked. */
+  protected agentBlocked(_message: MessageCursor): void {}
+  /** An agent woke up. */
+  protected agentWakeup(_message: MessageCursor): void {}
+
+  /** Barrier of the agent; read it before draining. */
+  protected agentBarrier(): number {
+    return this.agent.status.barrier(this.agent.port.status_index);
+  }
+
+  /** GHOST_SW_* flags of the agent's status word. */
+  protected agentFlags(): number {
+    return this.agent.status.flags(this.agent.port.status_index);
+  }
+
+  /**
+   * Handles everything that waits: first the mailbox, then the queue.
+   *
+   * @returns False if the next message is for a task whose hand-over is still under way; the step
+   * must then end with AGAIN.
+   */
+  protected drain(): boolean {
+    const { ring, tasks, cpu } = this.agent;
+    const mailbox = this.agent.mailboxes[this.#mailbox_index];
+    for (let row = mailbox.receive(); row >= 0; row = mailbox.receive()) {
+      tasks.owner[row] = cpu + 1;
+      this.taskReceived(row);
+    }
+    let complete = true;
+    for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+      this.#message.set(ring.words, at);
+      if (!this.#dispatch()) {
+        complete = false;
+        break;
+      }
+      ring.consume(at);
+      this.message_count[0]++;
+    }
+    ring.release();
+    if (complete && ring.overflow_count !== this.#overflow_count[0]) this.rescan();
+    return complete;
+  }
+
+  #dispatch(): boolean {
+    const message = this.#message;
+    if (!message.isTaskMessage()) {
+      this.#dispatchCpu(message);
+      return true;
+    }
+    const { tasks, cpu } = this.agent;
+    const lo = message.gtidLo();
+    const hi = message.gtidHi();
+    const row = tasks.find(lo, hi);
+    if (row >= 0 && this.agent.memory.acquire(tasks.owner, row) !== cpu + 1) return false;
+    if (message.type === MSG_TASK_NEW) {
+      this.#dispatchNew(row, lo, hi);
+    } else if (row < 0) {
+      this.#unknown_count[0]++;
+    } else if (message.type === MSG_TASK_DEAD) {
+      this.taskDead(row, message);
+      this.#free(row);
+    } else if (message.type === MSG_TASK_DEPARTED) {
+      this.taskDeparted(row, message);
+      this.#free(row);
+    } else {
+      const seqnum = message.seqnum;
+      assertInvariant(((seqnum - tasks.seqnum[row]) | 0) > 0, "task messages out of order");
+      // The handler sees the old number; it moves on only when the handler is done.
+      this.#dispatchTask(row, message);
+      // A row that was handed over is no longer ours to write.
+      if (tasks.owner[row] === cpu + 1) tasks.seqnum[row] = seqnum;
+    }
+    return true;
+  }
+
+  /** NEW for a gtid that is still live means that its departure was missed. */
+  #dispatchNew(live_row: number, lo: number, hi: number): void {
+    const { tasks, cpu } = this.agent;
+    if (live_row >= 0) {
+      this.#missed_departure_count[0]++;
+      this.taskLost(live_row);
+      tasks.free(live_row);
+    }
+    const row = tasks.allocate(lo, hi, cpu);
+    // A full table is an overflow like any other: the status words are scanned when there is room.
+    if (row < 0) {
+      this.#unknown_count[0]++;
+      return;
+    }
+    tasks.seqnum[row] = this.#message.seqnum;
+    tasks.status_index[row] = this.#message.statusIndex();
+    this.taskNew(row, this.#message);
+  }
+
+  #dispatchTask(row: number, message: MessageCursor): void {
+    switch (message.type) {
+      case MSG_TASK_WAKEUP:
+        return this.taskRunnable(row, message);
+      case MSG_TASK_BLOCKED:
+        return this.taskBlocked(row, message);
+      case MSG_TASK_PREEMPT:
+        return this.taskPreempted(row, message);
+      case MSG_TASK_YIELD:
+        return this.taskYield(row, message);
+      case MSG_TASK_SWITCHTO:
+        return this.taskSwitchto(row, message);
+      case MSG_TASK_AFFINITY_CHANGED:
+        return this.taskAffinityChanged(row, message);
+      case MSG_TASK_PRIORITY_CHANGED:
+        return this.taskPriorityChanged(row, message);
+      case MSG_TASK_ON_CPU:
+        return this.taskOnCpu(row, message);
+      case MSG_TASK_LATCH_FAILURE:
+        return this.taskLatchFailure(row, message);
+      default:
+        this.#unknown_count[0]++;
+    }
+  }
+
+  #dispatchCpu(message: MessageCursor): void {
+    switch (message.type) {
+      case MSG_CPU_TICK:
+        return this.cpuTick(message);
+      case MSG_CPU_NOT_IDLE:
+        return this.cpuNotIdle(message);
+      case MSG_CPU_TIMER_EXPIRED:
+        return this.cpuTimerExpired(message);
+      case MSG_CPU_AVAILABLE:
+        return this.cpuAvailable(message);
+      case MSG_CPU_BUSY:
+        return this.cpuBusy(message);
+      case MSG_CPU_AGENT_BLOCKED:
+        return this.agentBlocked(message);
+      case MSG_CPU_AGENT_WAKEUP:
+        return this.agentWakeup(message);
+      default:
+        this.#unknown_count[0]++;
+    }
+  }
+
+  /** Clears a row, then frees its status word: the other order would let a reader see neither. */
+  #free(row: number): void {
+    const index = this.agent.tasks.status_index[row];
+    this.agent.tasks.free(row);
+    this.agent.port.freeStatusWord(index);
+  }
+
+  /**
+   * Hands a task over to the agent of another CPU: its messages first, then the row.
+   *
+   * @param target_index Position of the other CPU in the enclave's list.
+   * @param barrier Sequence number of the message being handled.
+   * @returns False if the kernel refused because something happened to the task meanwhile; the
+   * task stays ours and its next message is on the way.
+   */
+  protected handOver(row: number, target_index: number, barrier: number): boolean {
+    const { tasks, port, queue_ids, mailboxes, cpus } = this.agent;
+    // The new owner reads this number, and may do so as soon as the row is sent.
+    const before = tasks.seqnum[row];
+    tasks.seqnum[row] = barrier;
+    const queue_id = queue_ids[target_index];
+    const result = port.associate(queue_id, tasks.gtid_lo[row], tasks.gtid_hi[row], barrier);
+    if (result < 0) {
+      tasks.seqnum[row] = before;
+      return false;
+    }
+    tasks.owner[row] = -1;
+    mailboxes[target_index].send(row);
+    port.ping(cpus[target_index]);
+    return true;
+  }
+
+  /** See {@linkcode Policy.discover}. */
+  discover(): void {
+    discoverTasks(this.agent, (index, barrier) => this.#synthesise(index, barrier));
+  }
+
+  /** Makes a TASK_NEW from a status word, as if the kernel had sent it. */
+  #synthesise(index: number, barrier: number): void {
+    const { status, abi, tasks } = this.agent;
+    const words = this.#synthetic.fill(0);
+    const layout = abi.words;
+    const payload_bytes = abi.messages.get(MSG_TASK_NEW)?.payload?.size ?? 0;
+    words[0] = MSG_TASK_NEW | ((payload_bytes + MSG_HEADER_BYTES) << 16);
+    words[1] = barrier;
+    words[2] = status.gtidLo(index);
+    words[3] = status.gtidHi(index);
+    storeU64(words, 2 + layout.new_runtime, status.runtimeNs(index));
+    words[2 + layout.new_runnable] = (status.flags(index) & GHOST_SW_TASK_RUNNABLE) !== 0 ? 1 : 0;
+    words[2 + layout.new_sw_info + 1] = index;
+    this.#message.set(words, 0);
+    this.#dispatchNew(tasks.find(words[2], words[3]), words[2], words[3]);
+  }
+
+  /** After lost messages: believes the status words. */
+  protected rescan(): void {
+    const { agent } = this;
+    const { status, tasks, cpu } = agent;
+    this.#overflow_count[0] = agent.ring.overflow_count;
+    for (let row = 0; row < tasks.usedCount(); row++) {
+      if (tasks.owner[row] !== cpu + 1) continue;
+      const index = tasks.status_index[row];
+      const same = status.gtidLo(index) === tasks.gtid_lo[row] &&
+        status.gtidHi(index) === tasks.gtid_hi[row];
+      const barrier = status.barrier(index);
+      if (!same || !status.isTask(index)) {
+        this.taskLost(row);
+        this.#free(row);
+      } else if (((barrier - tasks.seqnum[row]) | 0) > 0) {
+        const flags = status.flags(index);
+        tasks.seqnum[row] = barrier;
+        this.taskResync(
+          row,
+          (flags & GHOST_SW_TASK_RUNNABLE) !== 0,
+          (flags & GHOST_SW_TASK_ONCPU) !== 0,
+        );
+      }
+    }
+    this.discover();
+  }
+}
