@@ -49,8 +49,8 @@ export async function probe(url: string): Promise<StdSource> {
   try {
     const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
     const response = await fetch(`${url}@std/assert/meta.json`, { signal });
-    await response.body?.cancel();
-    return response.ok ? "jsr" : "offline";
+    const meta: unknown = await response.json(); // a captive portal answers too, with a page
+    return response.ok && Object.hasOwn(Object(meta), "versions") ? "jsr" : "offline";
   } catch {
     return "offline"; // no network, no such host, refused, too slow: all the same here
   }

@@ -89,12 +89,19 @@ Deno.test("tasks: an unknown task is a usage error that lists the tasks", async 
   assertMatch(new TextDecoder().decode(stderr), /no task "tset"; there are: demo, .*check\n$/);
 });
 
-Deno.test("probe: a registry that answers is jsr; errors and silence are offline", async () => {
+Deno.test("probe: a registry that answers is jsr; errors, portals and silence are not", async () => {
   const registry = await startStubRegistry();
   assertEquals(await probe(registry.url), "jsr");
   assertEquals(await probe(`${registry.url}nothing/`), "offline");
   await registry.close();
   assertEquals(await probe(closedUrl()), "offline");
+
+  for (const page of ["<html>please log in</html>", '{"login": true}', "null"]) {
+    const options = { hostname: "127.0.0.1", port: 0, onListen: () => {} };
+    const portal = Deno.serve(options, () => new Response(page));
+    assertEquals(await probe(`http://127.0.0.1:${portal.addr.port}/`), "offline", page);
+    await portal.shutdown();
+  }
 
   const silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const start_ms = performance.now();

@@ -35,6 +35,7 @@ const CLEAN: readonly [path: string, text: string][] = [
   ["a.md", "x".repeat(LINE_COLUMNS_MAX + 1)],
   ["a.c", 'char name[] = "/tmp/aXXXXXX";'],
   ["a.ts", 'const a = "net/work/x", b = `${root}/work/x`, c = "/proc/self/root.txt";'],
+  ["a.md", "as in /home/user/x or /home/u"],
   ["a.ts", "// deno-lint-ignore no-explicit-any -- the type of any class"],
   ["a.c", `int f(void) {\n${"  x++;\n".repeat(FUNCTION_LINES_MAX - 2)}}\n`],
   ["a.c", `int f(int a,\n      int b);\n${"\n".repeat(80)}int g(void) {\n}\n`],
