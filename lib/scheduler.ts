@@ -8,6 +8,7 @@
  * @module
  */
 import {
+  GHOST_SW_BOOST_PRIO,
   GHOST_SW_TASK_ONCPU,
   GHOST_SW_TASK_RUNNABLE,
   MSG_CPU_AGENT_BLOCKED,
@@ -35,7 +36,7 @@ import { storeU64 } from "../ffi/memory.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { discoverTasks } from "./discovery.ts";
 import { MessageCursor } from "./message.ts";
-import type { Policy, Verdict } from "./policy.ts";
+import { type Policy, type Verdict, YIELD } from "./policy.ts";
 import { assertInvariant } from "./invariant.ts";
 
 /** Base class of policies; one instance per agent. */
@@ -125,6 +126,44 @@ export abstract class Scheduler implements Policy {
   /** GHOST_SW_* flags of the agent's status word. */
   protected agentFlags(): number {
     return this.agent.status.flags(this.agent.port.status_index);
+  }
+
+  /** True if the default class wants this CPU: the agent should give it up soon. */
+  protected agentBoosted(): boolean {
+    return (this.agentFlags() & GHOST_SW_BOOST_PRIO) !== 0;
+  }
+
+  /** True if a task is on a CPU at this moment, perhaps on its way off. */
+  protected isOnCpu(row: number): boolean {
+    const { status, tasks } = this.agent;
+    return (status.flags(tasks.status_index[row]) & GHOST_SW_TASK_ONCPU) !== 0;
+  }
+
+  /**
+   * Opens the transaction "run this task on that CPU".
+   *
+   * @param agent_barrier Barrier of the own agent; the kernel checks it on local commits.
+   * @param commit_flags COMMIT_AT_* and friends.
+   * @param run_flags RTLA_* and friends.
+   */
+  protected openTransaction(
+    cpu: number,
+    row: number,
+    agent_barrier: number,
+    commit_flags: number,
+    run_flags: number,
+  ): void {
+    const { tasks, txns } = this.agent;
+    const lo = tasks.gtid_lo[row];
+    const hi = tasks.gtid_hi[row];
+    txns.open(cpu, lo, hi, tasks.seqnum[row], agent_barrier, commit_flags, run_flags);
+  }
+
+  /** The verdict YIELD with what the kernel needs for it. */
+  protected yieldCpu(agent_barrier: number, run_flags: number): Verdict {
+    this.yield_barrier = agent_barrier;
+    this.yield_flags = run_flags;
+    return YIELD;
   }
 
   /**

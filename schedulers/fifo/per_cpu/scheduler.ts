@@ -12,12 +12,7 @@
  *
  * @module
  */
-import {
-  COMMIT_AT_TXN_COMMIT,
-  GHOST_SW_BOOST_PRIO,
-  GHOST_SW_TASK_ONCPU,
-  RTLA_ON_IDLE,
-} from "../../../ffi/abi/constants.ts";
+import { COMMIT_AT_TXN_COMMIT, RTLA_ON_IDLE } from "../../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../../lib/agent_context.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../../lib/fifo_queue.ts";
 import { gtidName } from "../../../lib/gtid.ts";
@@ -30,7 +25,6 @@ import {
   type PolicyDefinition,
   RUN_LOCAL,
   type Verdict,
-  YIELD,
 } from "../../../lib/policy.ts";
 import { Scheduler } from "../../../lib/scheduler.ts";
 import { txnCommitted, txnSucceeded } from "../../../lib/transaction.ts";
@@ -112,30 +106,19 @@ export class FifoPerCpuScheduler extends Scheduler {
   }
 
   #schedule(barrier: number): Verdict {
-    const { status, tasks, txns, cpu } = this.agent;
-    const boosted = (this.agentFlags() & GHOST_SW_BOOST_PRIO) !== 0;
+    const boosted = this.agentBoosted();
     const current = this.#current[0] - 1;
     const next = boosted ? -1 : current >= 0 ? current : this.run_queue.front();
     if (next < 0) {
       const has_work = current >= 0 || this.run_queue.length > 0;
-      this.yield_barrier = barrier;
-      this.yield_flags = boosted && has_work ? RTLA_ON_IDLE : 0;
-      return YIELD;
+      return this.yieldCpu(barrier, boosted && has_work ? RTLA_ON_IDLE : 0);
     }
     // The task may still be leaving the CPU on which it was preempted.
-    if ((status.flags(tasks.status_index[next]) & GHOST_SW_TASK_ONCPU) !== 0) return AGAIN;
+    if (this.isOnCpu(next)) return AGAIN;
     if (current >= 0) this.#current[0] = 0;
     else this.run_queue.popFront();
     this.#pending[0] = next + 1;
-    txns.open(
-      cpu,
-      tasks.gtid_lo[next],
-      tasks.gtid_hi[next],
-      tasks.seqnum[next],
-      barrier,
-      COMMIT_AT_TXN_COMMIT,
-      0,
-    );
+    this.openTransaction(this.agent.cpu, next, barrier, COMMIT_AT_TXN_COMMIT, 0);
     return RUN_LOCAL;
   }
 
