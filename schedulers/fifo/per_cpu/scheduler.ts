@@ -115,11 +115,19 @@ export class FifoPerCpuScheduler extends Scheduler {
     }
     // The task may still be leaving the CPU on which it was preempted.
     if (this.isOnCpu(next)) return AGAIN;
-    if (current >= 0) this.#current[0] = 0;
-    else this.run_queue.popFront();
+    if (current >= 0) this.#requeueCurrent(next);
+    this.run_queue.remove(next);
     this.#pending[0] = next + 1;
     this.openTransaction(this.agent.cpu, next, barrier, COMMIT_AT_TXN_COMMIT, 0);
     return RUN_LOCAL;
+  }
+
+  /** The agent came back before its task was seen to leave: it is committed again. */
+  #requeueCurrent(row: number): void {
+    this.#current[0] = 0;
+    this.#setState(row, RUNNABLE);
+    this.#prio_boost[row] = 1;
+    this.enqueue(row);
   }
 
   /** Queues a task on this CPU: a boosted one first. */
