@@ -157,7 +157,13 @@ export async function buildExecutable(options: BuildOptions): Promise<BuildRepor
   let base_bytes = runtime.length;
   const describe = (): string => `${options.out} (${sizeText(Deno.statSync(options.out).size)})`;
   if (mode === "compile") {
-    const compiled = await step(options, "compile", () => compileFile(options, program), describe);
+    const compile = () => compileFile(options, program);
+    const compiled = await step(
+      options,
+      "compile",
+      compile,
+      (done) => done ? describe() : "failed",
+    );
     if (compiled === undefined) mode = "patch";
     else base_bytes = compiled.base_bytes;
   }
