@@ -19,7 +19,7 @@ const BUILD_MARK = '"@build-facts@"';
 
 function failure(stderr: string): CompileError {
   const text = stderr.trim();
-  if (text.includes("esbuild")) {
+  if (text.includes("@esbuild/")) {
     const first = text.split("\n")[0];
     return new CompileError(
       `deno bundle could not fetch esbuild (${first}); ` +
