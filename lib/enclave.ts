@@ -80,6 +80,7 @@ export class PolicyEnclave {
       ? repeat(this.#createQueue(elems, []), cpus.length)
       : cpus.map((cpu) => this.#createQueue(elems, [cpu]));
     this.state = new SharedState({
+      policy: policy.name,
       layout: policy.layout(),
       task_capacity: options.task_capacity ?? MAX_TASK_COUNT,
       cpus: [...cpus],

@@ -8,6 +8,7 @@
 import type { Capability } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import type { PolicyLayout } from "./shared_state.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 /** The own CPU's transaction is open: commit it and give the CPU away. */
 export const RUN_LOCAL = 1;
@@ -33,6 +34,10 @@ export interface Policy {
   step(): Verdict;
   /** Finds the tasks of an enclave that had an agent before; called once, before going online. */
   discover(): void;
+  /** What a successor should know that status words do not tell. */
+  snapshot(): Snapshot;
+  /** Takes over what a predecessor knew; called after {@linkcode discover}. */
+  restore(snapshot: Snapshot): void;
   /** True if this agent may leave: nothing that it queued waits for it. */
   drained(): boolean;
   /** State of this agent's CPU and, with DUMP_ALL_TASKS, of all tasks, as text. */

@@ -19,7 +19,7 @@ import type { Memory } from "../ffi/memory.ts";
 export class MessageRing {
   /** The mapping; message words are read from here. */
   readonly words: Int32Array;
-  /** Messages that the producer dropped because the ring was full, as last seen. */
+  /** Messages that the producer dropped because the ring was full, as release saw it last. */
   overflow_count = 0;
   readonly #memory: Memory;
   readonly #ring: number;
@@ -58,7 +58,6 @@ export class MessageRing {
       if (this.#head === this.#tail) {
         this.#head = this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD);
         if (this.#head === this.#tail) return -1;
-        this.overflow_count = this.words[this.#ring + RING_OVERFLOW_WORD] >>> 0;
       }
       const at = this.#msgs + ((this.#tail & this.#mask) << 1);
       if ((this.words[at] & 0xffff) !== MSG_NOP) return at;
@@ -75,12 +74,17 @@ export class MessageRing {
     this.#tail = (this.#tail + (slots === 0 ? 1 : slots)) | 0;
   }
 
-  /** Gives the slots of all consumed messages back to the producer. */
+  /**
+   * Gives the slots of all consumed messages back to the producer. Looks at the overflow count
+   * last: until here the ring may have been full, with no further message to tell of it.
+   */
   release(): void {
     const tail_word = this.#ring + RING_TAIL_WORD;
     if (this.words[tail_word] !== this.#tail) {
       this.#memory.publish(this.words, tail_word, this.#tail);
     }
+    const overflow_word = this.#ring + RING_OVERFLOW_WORD;
+    this.overflow_count = this.#memory.poll(this.words, overflow_word) >>> 0;
   }
 
   /** True if a message waits; reads the head afresh. */

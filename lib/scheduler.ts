@@ -38,6 +38,9 @@ import { discoverTasks } from "./discovery.ts";
 import { MessageCursor } from "./message.ts";
 import { type Policy, type Verdict, YIELD } from "./policy.ts";
 import { assertInvariant } from "./invariant.ts";
+import { type KeptColumns, restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";
+
+const NOTHING_KEPT: KeptColumns = { task: [], global: [] };
 
 /** Base class of policies; one instance per agent. */
 export abstract class Scheduler implements Policy {
@@ -326,6 +329,17 @@ export abstract class Scheduler implements Policy {
   /** See {@linkcode Policy.discover}. */
   discover(): void {
     discoverTasks(this.agent, (index, barrier) => this.#synthesise(index, barrier));
+  }
+
+  /** See {@linkcode Policy.snapshot}. */
+  snapshot(): Snapshot {
+    const { state } = this.agent;
+    return takeSnapshot(this.agent, state.shape.policy, state.shape.layout.kept ?? NOTHING_KEPT);
+  }
+
+  /** See {@linkcode Policy.restore}. */
+  restore(snapshot: Snapshot): void {
+    restoreSnapshot(this.agent, snapshot, this.agent.state.shape.layout.kept ?? NOTHING_KEPT);
   }
 
   /** Makes a TASK_NEW from a status word, as if the kernel had sent it. */

@@ -6,6 +6,7 @@
  */
 import { assertInvariant } from "./invariant.ts";
 import { mailboxWords } from "./mailbox.ts";
+import type { KeptColumns } from "./snapshot.ts";
 import { sharedTaskMapWords } from "./shared_task_map.ts";
 
 /** Type of a declared column: a 32-bit word, a double, or that many 32-bit words. */
@@ -19,6 +20,8 @@ export interface PolicyLayout {
   readonly cpu: Readonly<Record<string, ColumnType>>;
   /** Values of the enclave. */
   readonly global: Readonly<Record<string, ColumnType>>;
+  /** Columns that a successor gets at an upgrade; none if left out. */
+  readonly kept?: KeptColumns;
 }
 
 /** Columns of every task, kept by lib/. */
@@ -49,6 +52,8 @@ const LINE_WORDS = 32;
 
 /** Parameters that fix the layout; equal in every thread that opens the state. */
 export interface SharedStateShape {
+  /** Name of the policy. */
+  readonly policy: string;
   /** Declared by the policy. */
   readonly layout: PolicyLayout;
   /** Most tasks at a time. */

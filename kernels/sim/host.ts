@@ -16,6 +16,7 @@ import {
   type PolicyDefinition,
   type Verdict,
 } from "../../lib/policy.ts";
+import type { Snapshot } from "../../lib/snapshot.ts";
 import type { AgentDriver, SimAgent } from "./agent.ts";
 import type { SimEnclave } from "./enclave.ts";
 import type { SimKernel } from "./sim_kernel.ts";
@@ -72,13 +73,14 @@ export class SimPolicyHost {
   /**
    * Creates queues and state, makes the agents, discovers tasks and goes online.
    *
+   * @param options Sizes, and what a predecessor's {@linkcode snapshot} kept.
    * @throws {EnclaveError} If the kernel refuses something; nothing is left online then.
    */
   constructor(
     kernel: SimKernel,
     control: SimEnclave,
     policy: PolicyDefinition,
-    options: PolicyEnclaveOptions = {},
+    options: PolicyEnclaveOptions & { readonly snapshot?: Snapshot } = {},
   ) {
     this.#control = control;
     this.enclave = new PolicyEnclave(kernel, control, policy, options);
@@ -89,12 +91,18 @@ export class SimPolicyHost {
     }
     try {
       this.#drivers[0].policy.discover();
+      if (options.snapshot !== undefined) this.#drivers[0].policy.restore(options.snapshot);
     } catch (error) {
       this.fail(control.cpus()[0], error);
       return;
     }
     this.#drivers.forEach((driver, index) => this.#agents[index].driver = driver);
     this.enclave.goOnline();
+  }
+
+  /** What a successor should know; take it before {@linkcode leave}. */
+  snapshot(): Snapshot {
+    return this.#drivers[0].policy.snapshot();
   }
 
   /** The policy instances, one per agent. */

@@ -300,6 +300,7 @@ export const FIFO_PER_CPU: PolicyDefinition = {
     task: { state: "i32", cpu_index: "i32", preempted: "i32", prio_boost: "i32" },
     cpu: { current: "i32", pending: "i32", run_queue: FIFO_QUEUE_WORDS },
     global: { next_cpu: "i32" },
+    kept: { task: ["prio_boost"], global: ["next_cpu"] },
   }),
   create: (agent) => new FifoPerCpuScheduler(agent),
 };
