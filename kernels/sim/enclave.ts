@@ -306,13 +306,7 @@ export class SimEnclave implements EnclaveControl {
     const cpu = machine.cpus[thread.cpu];
     if (thread.state === RUNNING) machine.offCpu(cpu, thread, READY);
     if (thread.state === READY) cpu.waiting.remove(thread);
-    thread.enclave = this;
-    thread.status_index = index;
-    thread.queue = this.#default_queue;
-    thread.new_pending = true;
-    this.tasks.set(thread.tid, thread);
-    this.#word_owner.set(index, thread);
-    this.status.setRuntimeNs(index, thread.runtime_ns);
+    this.#adopt(thread, index);
     if (thread.state === READY) {
       this.ready.push(thread);
       this.status.change(index, GHOST_SW_TASK_RUNNABLE, 0);
@@ -323,6 +317,32 @@ export class SimEnclave implements EnclaveControl {
     }
     machine.messages.taskEntered(thread);
     machine.resched(cpu);
+  }
+
+  #adopt(thread: SimThread, index: number): void {
+    thread.enclave = this;
+    thread.status_index = index;
+    thread.queue = this.#default_queue;
+    thread.new_pending = true;
+    this.tasks.set(thread.tid, thread);
+    this.#word_owner.set(index, thread);
+    this.status.setRuntimeNs(index, thread.runtime_ns);
+  }
+
+  /**
+   * A forked thread begins in its parent's enclave, able to run.
+   *
+   * @returns False if there is no status word or no queue for it.
+   */
+  inherit(thread: SimThread): boolean {
+    if (this.#default_queue === null) return false;
+    const index = this.status.allocate(thread.gtid_lo, thread.gtid_hi, 0);
+    if (index < 0) return false;
+    this.#adopt(thread, index);
+    // Its first message is TASK_NEW, which says that it can run; no wake-up goes before it.
+    this.#machine.wake(thread, thread.cpu);
+    this.#machine.messages.taskEntered(thread);
+    return true;
   }
 
   /** A thread leaves ghOSt for the default class (`sched_setscheduler`). */

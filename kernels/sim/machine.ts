@@ -142,18 +142,24 @@ export class SimMachine {
   }
 
   /**
-   * Starts a thread of the default class.
+   * Starts a thread: of the default class, or of its parent's enclave.
    *
    * @param script What it does; made by the caller from the thread.
    * @param name For timelines.
+   * @param parent The thread that forks it, if any.
    */
-  spawn(script: (thread: SimThread) => Script, name: string): SimThread {
+  spawn(
+    script: (thread: SimThread) => Script,
+    name: string,
+    parent: SimThread | null = null,
+  ): SimThread {
     const thread = new SimThread(this.first_tid + this.threads.length, undefined, name);
     this.threads.push(thread);
     thread.script = script(thread);
-    thread.cpu = thread.tid % this.cpus.length;
+    thread.cpu = parent === null ? thread.tid % this.cpus.length : parent.cpu;
     this.live_count++;
-    this.wake(thread, thread.cpu);
+    const enclave = parent === null ? null : parent.enclave;
+    if (enclave === null || !enclave.inherit(thread)) this.wake(thread, thread.cpu);
     return thread;
   }
 
