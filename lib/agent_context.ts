@@ -56,6 +56,8 @@ export class AgentContext {
   readonly mailboxes: readonly Mailbox[];
   /** Queue ids by position in {@linkcode cpus}. */
   readonly queue_ids: readonly number[];
+  /** Who may write a task row: 1 + the first position with this agent's queue. */
+  readonly owner_id: number;
 
   /**
    * @param port Port of the agent.
@@ -74,6 +76,8 @@ export class AgentContext {
     this.state = state;
     this.tasks = new TaskTable(maps.memory, state);
     this.queue_ids = maps.queue_ids;
+    // Agents that share a queue share its tasks: only one of them acts at a time.
+    this.owner_id = 1 + maps.queue_ids.indexOf(maps.queue_ids[this.cpuIndex(port.cpu)]);
     this.mailboxes = state.shape.cpus.map((cpu) =>
       new Mailbox(maps.memory, state.mailboxWords(cpu), state.mailbox_slot_count)
     );

@@ -81,7 +81,7 @@ export class PolicyEnclave {
       : cpus.map((cpu) => this.#createQueue(elems, [cpu]));
     this.state = new SharedState({
       policy: policy.name,
-      layout: policy.layout(),
+      layout: policy.layout(cpus.length),
       task_capacity: options.task_capacity ?? MAX_TASK_COUNT,
       cpus: [...cpus],
     });
@@ -107,6 +107,7 @@ export class PolicyEnclave {
     const index = this.control.cpus().indexOf(cpu);
     const port = this.control.becomeAgent(cpu, this.queues[index].id);
     if (typeof port === "number") throw new EnclaveError(`become the agent of CPU ${cpu}`, port);
+    this.state.cpu("agent_status_index", cpu)[0] = port.status_index + 1;
     return port;
   }
 

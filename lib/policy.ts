@@ -54,8 +54,8 @@ export interface PolicyDefinition {
   readonly requires: readonly Capability[];
   /** `per_cpu`: a queue per CPU that wakes that CPU's agent; `global`: one polled queue. */
   readonly queues: "per_cpu" | "global";
-  /** Declares the memory that instances share. */
-  layout(): PolicyLayout;
+  /** Declares the memory that instances share, for an enclave of so many CPUs. */
+  layout(cpu_count: number): PolicyLayout;
   /** Makes the instance of one agent. */
   create(agent: AgentContext): Policy;
 }

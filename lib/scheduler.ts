@@ -176,10 +176,10 @@ export abstract class Scheduler implements Policy {
    * must then end with AGAIN.
    */
   protected drain(): boolean {
-    const { ring, tasks, cpu } = this.agent;
+    const { ring, tasks, owner_id } = this.agent;
     const mailbox = this.agent.mailboxes[this.#mailbox_index];
     for (let row = mailbox.receive(); row >= 0; row = mailbox.receive()) {
-      tasks.owner[row] = cpu + 1;
+      tasks.owner[row] = owner_id;
       this.taskReceived(row);
     }
     let complete = true;
@@ -203,11 +203,11 @@ export abstract class Scheduler implements Policy {
       this.#dispatchCpu(message);
       return true;
     }
-    const { tasks, cpu } = this.agent;
+    const { tasks, owner_id } = this.agent;
     const lo = message.gtidLo();
     const hi = message.gtidHi();
     const row = tasks.find(lo, hi);
-    if (row >= 0 && this.agent.memory.acquire(tasks.owner, row) !== cpu + 1) return false;
+    if (row >= 0 && this.agent.memory.acquire(tasks.owner, row) !== owner_id) return false;
     if (message.type === MSG_TASK_NEW) {
       this.#dispatchNew(row, lo, hi);
     } else if (row < 0) {
@@ -224,20 +224,20 @@ export abstract class Scheduler implements Policy {
       // The handler sees the old number; it moves on only when the handler is done.
       this.#dispatchTask(row, message);
       // A row that was handed over is no longer ours to write.
-      if (tasks.owner[row] === cpu + 1) tasks.seqnum[row] = seqnum;
+      if (tasks.owner[row] === owner_id) tasks.seqnum[row] = seqnum;
     }
     return true;
   }
 
   /** NEW for a gtid that is still live means that its departure was missed. */
   #dispatchNew(live_row: number, lo: number, hi: number): void {
-    const { tasks, cpu } = this.agent;
+    const { tasks, owner_id } = this.agent;
     if (live_row >= 0) {
       this.#missed_departure_count[0]++;
       this.taskLost(live_row);
       tasks.free(live_row);
     }
-    const row = tasks.allocate(lo, hi, cpu);
+    const row = tasks.allocate(lo, hi, owner_id);
     // A full table is an overflow like any other: the status words are scanned when there is room.
     if (row < 0) {
       this.#unknown_count[0]++;
@@ -362,10 +362,10 @@ export abstract class Scheduler implements Policy {
   /** After lost messages: believes the status words. */
   protected rescan(): void {
     const { agent } = this;
-    const { status, tasks, cpu } = agent;
+    const { status, tasks, owner_id } = agent;
     this.#overflow_count[0] = agent.ring.overflow_count;
     for (let row = 0; row < tasks.usedCount(); row++) {
-      if (tasks.owner[row] !== cpu + 1) continue;
+      if (tasks.owner[row] !== owner_id) continue;
       const index = tasks.status_index[row];
       const same = status.gtidLo(index) === tasks.gtid_lo[row] &&
         status.gtidHi(index) === tasks.gtid_hi[row];

@@ -38,6 +38,7 @@ const BASE_TASK: Readonly<Record<string, ColumnType>> = {
 
 /** Columns of every CPU, kept by lib/. */
 const BASE_CPU: Readonly<Record<string, ColumnType>> = {
+  agent_status_index: "i32",
   step_active: "i32",
   step_count: "i32",
   message_count: "i32",

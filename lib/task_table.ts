@@ -25,7 +25,7 @@ export class TaskTable {
   readonly seqnum: Int32Array;
   /** Index of the task's status word. */
   readonly status_index: Int32Array;
-  /** CPU + 1 of the agent that may write the row; 0 for a free row. */
+  /** {@linkcode AgentContext.owner_id} of the agent that may write the row; 0 for a free row. */
   readonly owner: Int32Array;
   /** Link column for the queue that holds the row. */
   readonly next: Int32Array;
@@ -82,16 +82,16 @@ export class TaskTable {
   /**
    * Makes a row for a gtid that has none.
    *
-   * @param owner_cpu CPU of the agent that may write it.
+   * @param owner_id Id of the agent that may write it, ≥ 1.
    * @returns The row, or −1 if the table is full.
    */
-  allocate(lo: number, hi: number, owner_cpu: number): number {
+  allocate(lo: number, hi: number, owner_id: number): number {
     const row = this.#takeRow();
     if (row < 0) return -1;
     this.gtid_lo[row] = lo;
     this.gtid_hi[row] = hi;
     this.generation[row]++;
-    this.#memory.publish(this.owner, row, owner_cpu + 1);
+    this.#memory.publish(this.owner, row, owner_id);
     if (!this.#map.insert(lo, hi, row)) {
       this.#returnRow(row);
       return -1;

@@ -263,12 +263,12 @@ export class FifoPerCpuScheduler extends Scheduler {
 
   /** Text as upstream's dump, reference section 4.1. */
   dump(flags: number): string {
-    const { tasks, cpu, cpus } = this.agent;
+    const { tasks, cpu, cpus, owner_id } = this.agent;
     let text = "";
     if ((flags & DUMP_ALL_TASKS) !== 0) {
       text += "task        state   cpu\n";
       for (let row = 0; row < tasks.usedCount(); row++) {
-        if (tasks.owner[row] !== cpu + 1) continue;
+        if (tasks.owner[row] !== owner_id) continue;
         const name = this.#nameOf(row).padEnd(12);
         const state = String(this.#state[row]).padEnd(8);
         const placed = String(cpus[this.#cpu_index[row] - 1] ?? -1).padEnd(8);
