@@ -44,23 +44,41 @@ export interface CpuRaw {
   readonly numa_node: number;
 }
 
-/** errno values that the contract names. */
+// errno values that the contract names.
+
+/** Not permitted. */
 export const EPERM = 1;
+/** No such thing. */
 export const ENOENT = 2;
+/** No such task. */
 export const ESRCH = 3;
+/** Interrupted. */
 export const EINTR = 4;
+/** No such CPU or unit. */
 export const ENXIO = 6;
+/** No such queue. */
 export const EBADF = 9;
+/** Try again. */
 export const EAGAIN = 11;
+/** No memory. */
 export const ENOMEM = 12;
+/** Opened without the right to write. */
 export const EACCES = 13;
+/** In use. */
 export const EBUSY = 16;
+/** Exists already. */
 export const EEXIST = 17;
+/** Belongs to another enclave. */
 export const EXDEV = 18;
+/** The enclave is going or gone. */
 export const ENODEV = 19;
+/** Invalid argument. */
 export const EINVAL = 22;
+/** No room left. */
 export const ENOSPC = 28;
+/** Too large. */
 export const EOVERFLOW = 75;
+/** The barrier moved on. */
 export const ESTALE = 116;
 
 /** A message queue as its owner sees it. */

@@ -60,6 +60,8 @@ export class AgentContext {
   readonly owner_id: number;
 
   /**
+   * Brings together what the kernel and the policy's layout give one agent.
+   *
    * @param port Port of the agent.
    * @param maps Where the enclave is mapped.
    * @param state Shared memory of the policy.

@@ -20,7 +20,11 @@ export class StepMeter {
   readonly #count: Int32Array;
   readonly #memory: Memory;
 
-  /** @param agent The agent to meter. */
+  /**
+   * Meters the steps of an agent.
+   *
+   * @param agent The agent to meter.
+   */
   constructor(agent: AgentContext) {
     this.#memory = agent.memory;
     this.#active = agent.state.cpu("step_active", agent.cpu);

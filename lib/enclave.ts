@@ -29,6 +29,8 @@ export class EnclaveError extends Error {
   readonly call: string;
 
   /**
+   * Makes the error of a refused call.
+   *
    * @param call What was refused.
    * @param result −errno.
    */

@@ -20,6 +20,8 @@ export class FifoQueue {
   readonly #prev: Int32Array;
 
   /**
+   * Puts a queue on columns of the task table.
+   *
    * @param ends {@linkcode FIFO_QUEUE_WORDS} words of zeroed memory.
    * @param next Link column of the task table.
    * @param prev Link column of the task table.

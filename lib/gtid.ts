@@ -18,9 +18,9 @@ export const DEFAULT_SEQNUM_BITS = 41;
 /** The gtid 0: no thread. */
 export const NULL_GTID = 0n;
 /** The gtid that stands for the agent itself. */
-export const AGENT_GTID = -1n;
+export const AGENT_GTID: bigint = -1n;
 /** The gtid that stands for the idle task. */
-export const IDLE_GTID = -2n;
+export const IDLE_GTID: bigint = -2n;
 
 const SPECIAL_NAMES: ReadonlyMap<bigint, string> = new Map([
   [NULL_GTID, "<null>"],

@@ -15,6 +15,8 @@ export class IndexedHeap {
   readonly #order: Int32Array;
 
   /**
+   * Puts a heap on columns of the task table.
+   *
    * @param size Two words of zeroed memory: length and next sequence number.
    * @param heap As many zeroed words as there are rows.
    * @param position Column: position + 1 of each row in the heap, 0 if absent.

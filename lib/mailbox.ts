@@ -22,6 +22,8 @@ export class Mailbox {
   readonly #mask: number;
 
   /**
+   * Puts a mailbox on shared words.
+   *
    * @param memory How shared words are accessed.
    * @param words {@linkcode mailboxWords} words of zeroed shared memory.
    * @param slot_count Power of two, at least the task capacity.

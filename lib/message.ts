@@ -29,7 +29,7 @@ export class MessageCursor {
   /** Word index of the `ghost_msg` header. */
   at = 0;
   /** Type of the message. */
-  type = MSG_NOP;
+  type: number = MSG_NOP;
   /** Task messages: the task's barrier after the event. CPU messages: the agent's barrier. */
   seqnum = 0;
   readonly #abi: Abi;
@@ -38,7 +38,11 @@ export class MessageCursor {
   readonly #new_runtime: number;
   readonly #new_nice: number;
 
-  /** @param abi The ABI that the kernel speaks. */
+  /**
+   * Makes a cursor that reads any message of one ABI version.
+   *
+   * @param abi The ABI that the kernel speaks.
+   */
   constructor(abi: Abi) {
     this.#abi = abi;
     this.#new_runnable = abi.words.new_runnable;

@@ -29,6 +29,8 @@ export class MessageRing {
   #tail = 0;
 
   /**
+   * Reads a ring where the kernel mapped it.
+   *
    * @param memory How shared words are read.
    * @param words The mapping: queue header, then ring.
    */

@@ -59,7 +59,11 @@ export abstract class Scheduler implements Policy {
   readonly #synthetic: Int32Array;
   readonly #mailbox_index: number;
 
-  /** @param agent What the agent lends to the policy. */
+  /**
+   * Makes one agent's instance of a policy.
+   *
+   * @param agent What the agent lends to the policy.
+   */
   constructor(agent: AgentContext) {
     this.agent = agent;
     this.#message = new MessageCursor(agent.abi);

@@ -95,6 +95,8 @@ export class SharedState {
   readonly #map_start: number;
 
   /**
+   * Lays the declared columns out in shared memory.
+   *
    * @param shape Equal in every thread.
    * @param buffer Memory made by another instance of the same shape; fresh memory if left out.
    */

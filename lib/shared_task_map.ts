@@ -40,6 +40,8 @@ export class SharedTaskMap {
   readonly #stripe_slots: number;
 
   /**
+   * Puts a map on shared words.
+   *
    * @param memory How shared words are accessed.
    * @param words {@linkcode sharedTaskMapWords} words of zeroed shared memory.
    * @param task_capacity Most rows that can be mapped at a time.

@@ -29,6 +29,8 @@ export class StatusWordTable {
   readonly #start: number;
 
   /**
+   * Reads a region where the kernel mapped it.
+   *
    * @param memory How shared words are read.
    * @param words The region's mapping.
    */

@@ -38,6 +38,8 @@ export class TaskTable {
   readonly #capacity: number;
 
   /**
+   * Opens the table in the shared state.
+   *
    * @param memory How shared words are accessed.
    * @param state Memory that holds the columns.
    */

@@ -32,6 +32,8 @@ export class TransactionTable {
   readonly #memory: Memory;
 
   /**
+   * Opens the records where the kernel mapped them.
+   *
    * @param memory How shared words are written.
    * @param words The `cpu_data` mapping.
    */

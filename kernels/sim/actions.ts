@@ -7,11 +7,17 @@
 
 const ARGUMENT_LIMIT = 17592186044416; // 2^44: four hours and a half in ns
 
-/** Operations of an action. */
+// Operations of an action.
+
+/** Uses the CPU. */
 export const OP_RUN = 1;
+/** Sleeps for a time. */
 export const OP_SLEEP = 2;
+/** Yields the CPU. */
 export const OP_YIELD = 3;
+/** Blocks until woken. */
 export const OP_BLOCK = 4;
+/** Hands the CPU to another thread. */
 export const OP_SWITCHTO = 5;
 
 /** An action as a script yields it. */

@@ -26,7 +26,11 @@ export class EventQueue {
   #as: Int32Array;
   #bs: Int32Array;
 
-  /** @param capacity Events to make room for at first; the queue grows by itself. */
+  /**
+   * Makes an empty queue.
+   *
+   * @param capacity Events to make room for at first; the queue grows by itself.
+   */
   constructor(capacity = 256) {
     this.#capacity = capacity;
     this.#heap = new Int32Array(capacity);

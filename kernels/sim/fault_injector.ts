@@ -19,7 +19,11 @@ export class FaultInjector {
   readonly #faults: FaultTable;
   readonly #enabled: boolean;
 
-  /** @param machine The machine to disturb. */
+  /**
+   * Makes the injector of one machine.
+   *
+   * @param machine The machine to disturb.
+   */
   constructor(machine: SimMachine) {
     this.#machine = machine;
     this.#faults = machine.options.faults;

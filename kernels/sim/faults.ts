@@ -67,6 +67,8 @@ export class FaultTable {
   readonly #prng: Prng;
 
   /**
+   * Makes a table; each fault point counts its hits from zero.
+   *
    * @param prng Source of chance.
    * @param rates Chance of each fault point per opportunity, in 1/10000; absent means never.
    */

@@ -62,19 +62,29 @@ const NESTING_MAX = 3;
 
 /** Parameters of a machine. */
 export interface MachineOptions {
+  /** ABI that the kernel speaks. */
   readonly abi: Abi;
+  /** What operations cost. */
   readonly costs: SimCosts;
+  /** Number of CPUs. */
   readonly cpu_count: number;
+  /** Fault points and their hits. */
   readonly faults: FaultTable;
+  /** Whether a rule of the kernel is in force; mutants lack one. */
   readonly has_rule: (name: RuleName) => boolean;
 }
 
 /** Counters of a run. */
 export interface MachineCounters {
+  /** Context switches. */
   switch_count: number;
+  /** Messages produced. */
   message_count: number;
+  /** Transactions committed. */
   commit_count: number;
+  /** Transactions refused. */
   refused_count: number;
+  /** Agents' steps. */
   step_count: number;
 }
 
@@ -109,7 +119,7 @@ export class SimMachine {
   /** What user space is told. */
   readonly messages: Messages;
   /** A ghOSt thread that waits longer for a CPU was forgotten by its policy. */
-  forgotten_after_ns = Infinity;
+  forgotten_after_ns: number = Infinity;
   /** Fault points that act on threads. */
   readonly injector: FaultInjector;
   /** Calls of {@linkcode at}. */
@@ -118,7 +128,11 @@ export class SimMachine {
   #next_call = 0;
   #nesting = 0;
 
-  /** @param options Parameters. */
+  /**
+   * Builds the machine: all CPUs idle, no thread.
+   *
+   * @param options Parameters.
+   */
   constructor(options: MachineOptions) {
     this.options = options;
     this.cpus = Array.from({ length: options.cpu_count }, (_, id) => new SimCpu(id));

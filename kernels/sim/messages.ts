@@ -53,7 +53,11 @@ export class Messages {
   readonly #words = new Int32Array(32);
   readonly #lengths = new Int32Array(256);
 
-  /** @param machine The machine whose kernel this is. */
+  /**
+   * Makes the messages of one machine.
+   *
+   * @param machine The machine whose kernel this is.
+   */
   constructor(machine: SimMachine) {
     this.#machine = machine;
     for (const message of machine.options.abi.messages.values()) {

@@ -34,6 +34,8 @@ export class SimQueue implements Queue {
   readonly #drop_silently: boolean;
 
   /**
+   * Makes an empty queue.
+   *
    * @param id Handle.
    * @param elem_count Slots; a power of two.
    * @param options `first_slot`: where the free-running indexes start; `drop_silently`: a mutant

@@ -65,7 +65,11 @@ export class SimKernel implements Kernel {
   readonly #mutant: RuleName | undefined;
   readonly #status_word_capacity: number;
 
-  /** @param options Parameters. */
+  /**
+   * Boots a kernel on a simulated machine of its own.
+   *
+   * @param options Parameters.
+   */
   constructor(options: SimKernelOptions) {
     const abi = abiOf(options.abi_version ?? 91);
     assertInvariant(abi !== undefined, `no table for ABI ${options.abi_version}`);

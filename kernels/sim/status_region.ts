@@ -31,7 +31,11 @@ export class StatusRegion {
   readonly #free: number[] = [];
   #fresh = 0;
 
-  /** @param capacity Words in the region. */
+  /**
+   * Makes a region whose words are all free.
+   *
+   * @param capacity Words in the region.
+   */
   constructor(capacity: number) {
     this.#capacity = capacity;
     const bytes = START_WORD * 4 + capacity * STATUS_WORD_BYTES;

@@ -23,7 +23,7 @@ export const DEAD = 4;
 export type ThreadState = 0 | 1 | 2 | 3 | 4;
 
 /** No action waits. */
-export const NO_ACTION = -2;
+export const NO_ACTION: number = -2;
 
 /** For each state, the states that may follow, as a bit set. */
 const NEXT_STATES: readonly number[] = [
@@ -53,7 +53,7 @@ export class SimThread {
   /** CPU on which it runs, or ran last. */
   cpu = 0;
   /** An action that waits until the thread runs again, {@linkcode NO_ACTION}, or −1 for its end. */
-  pending_action = NO_ACTION;
+  pending_action: number = NO_ACTION;
   /** ns of the current RUN action still to be served. */
   remaining_ns = 0;
   /** When it began to run, switch included. */
@@ -65,9 +65,9 @@ export class SimThread {
   /** Invalidates pending events of this thread. */
   event_generation = 0;
   /** Status word while in ghOSt, else −1. */
-  status_index = -1;
+  status_index: number = -1;
   /** Status word of the last stay in ghOSt that user space has not freed, or −1. */
-  departed_index = -1;
+  departed_index: number = -1;
   /** Queue that gets its messages. */
   queue: SimQueue | null = null;
   /** TASK_NEW has not been sent yet. */
@@ -77,7 +77,7 @@ export class SimThread {
   /** When it last became able to run. */
   ready_since_ns = 0;
   /** When it woke up, or −1 if it has run since. */
-  woken_ns = -1;
+  woken_ns: number = -1;
   /** Nice value. */
   nice = 0;
   /** CPUs it may use, as a 512-bit mask; null for all. */
@@ -190,7 +190,11 @@ export class SimCpu {
   /** ns spent in each mode. */
   readonly mode_ns: Float64Array = new Float64Array(4);
 
-  /** @param id CPU number. */
+  /**
+   * Makes an idle CPU.
+   *
+   * @param id CPU number.
+   */
   constructor(id: number) {
     this.id = id;
   }
