@@ -358,9 +358,17 @@ function buildAbi(version: AbiVersion): Abi {
   };
 }
 
-const TABLES: ReadonlyMap<number, Abi> = new Map(
-  ABI_VERSIONS.map((version) => [version, buildAbi(version)]),
-);
+// Built when asked for: all four at the start would cost every program 3 MB and a millisecond.
+const TABLES = new Map<number, Abi>();
+
+function tableOf(version: AbiVersion): Abi {
+  let abi = TABLES.get(version);
+  if (abi === undefined) {
+    abi = buildAbi(version);
+    TABLES.set(version, abi);
+  }
+  return abi;
+}
 
 /**
  * The table of one ABI version.
@@ -369,11 +377,12 @@ const TABLES: ReadonlyMap<number, Abi> = new Map(
  * @returns The table, or undefined if this project does not speak that version.
  */
 export function abiOf(version: number): Abi | undefined {
-  return TABLES.get(version);
+  const known = ABI_VERSIONS.find((each) => each === version);
+  return known === undefined ? undefined : tableOf(known);
 }
 
 /** The newest ABI version this project speaks. */
-export const LATEST_ABI: Abi = TABLES.get(91) as Abi;
+export const LATEST_ABI: Abi = tableOf(91);
 
 /**
  * The newest version that both sides speak.
@@ -383,5 +392,5 @@ export const LATEST_ABI: Abi = TABLES.get(91) as Abi;
  */
 export function bestCommonAbi(offered: readonly number[]): Abi | undefined {
   const common = ABI_VERSIONS.filter((version) => offered.includes(version));
-  return common.length === 0 ? undefined : TABLES.get(Math.max(...common));
+  return abiOf(Math.max(...common));
 }
