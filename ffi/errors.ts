@@ -117,6 +117,8 @@ export class SystemError extends Error {
   readonly cure: string;
 
   /**
+   * Makes the error of a failed call; the message names call, errno and cure.
+   *
    * @param call Name of the call.
    * @param errno Positive errno.
    * @param subject What the call was about, for example a path.
@@ -154,6 +156,8 @@ export class ShimError extends Error {
   readonly cure: string;
 
   /**
+   * Makes the error of a shim that cannot be had; the message names cause and cure.
+   *
    * @param what What is wrong.
    * @param cure What to do about it.
    */

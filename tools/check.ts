@@ -20,7 +20,7 @@ async function deno(args: readonly string[], env: Record<string, string> = {}): 
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: rootPath(),
-    env,
+    env: Deno.stdout.isTerminal() ? env : { ...env, NO_COLOR: "1" },
     stdin: "null",
   }).output();
   const decoder = new TextDecoder();
@@ -40,6 +40,14 @@ async function denoWithRegistry(args: readonly string[]): Promise<Outcome> {
   }
 }
 
+/** The package's entries: what deno.json exports. */
+function entries(): string[] {
+  const config: { exports: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(new URL("../deno.json", import.meta.url)),
+  );
+  return Object.values(config.exports);
+}
+
 function tidy(): Outcome {
   const faults = tidyTree(rootPath());
   return { is_ok: faults.length === 0, text: faults.join("\n") };
@@ -51,7 +59,7 @@ function steps(flags: readonly string[]): [name: string, run: () => Outcome | Pr
     ["format", () => deno(["fmt", "--check"])],
     ["lint and import rules", () => denoWithRegistry(["lint"])],
     ["types", () => deno(["check", "--quiet", ...flags, "."])],
-    ["public documentation", () => deno(["doc", "--quiet", "--lint", ...flags, "mod.ts"])],
+    ["public documentation", () => deno(["doc", "--quiet", "--lint", ...flags, ...entries()])],
     [
       "publishable, no slow types",
       () => denoWithRegistry(["publish", "--dry-run", "--allow-dirty"]),

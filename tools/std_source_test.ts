@@ -89,7 +89,7 @@ Deno.test("tasks: an unknown task is a usage error that lists the tasks", async 
   assertMatch(new TextDecoder().decode(stderr), /no task "tset"; there are: demo, .*check\n$/);
 });
 
-Deno.test("probe: a registry that answers is jsr; errors, portals and silence are not", async () => {
+Deno.test("probe: a registry is jsr; errors, portals and silence are offline", async () => {
   const registry = await startStubRegistry();
   assertEquals(await probe(registry.url), "jsr");
   assertEquals(await probe(`${registry.url}nothing/`), "offline");
