@@ -35,7 +35,7 @@ const AT = 19;
 /** Writes a message field by field as the struct of the ABI has it, and points a cursor at it. */
 function messageOf(abi: Abi, type: number, fields: Record<string, number>): MessageCursor {
   const payload = abi.messages.get(type)?.payload;
-  const bytes = new ArrayBuffer(256);
+  const bytes = new Uint8Array(256).fill(0xff).buffer; // padding is not zero
   const view = new DataView(bytes);
   const start = AT * 4;
   view.setUint16(start, type, true);

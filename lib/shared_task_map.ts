@@ -18,8 +18,9 @@ export function sharedTaskMapWords(task_capacity: number): number {
   return STRIPE_COUNT + STRIPE_COUNT * stripeSlots(task_capacity) * SLOT_WORDS;
 }
 
+/** At most half full on average; a stripe this large is not filled up by chance. */
 function stripeSlots(task_capacity: number): number {
-  let slots = 16;
+  let slots = 64;
   while (slots * STRIPE_COUNT < task_capacity * 2) slots *= 2;
   return slots;
 }
