@@ -193,7 +193,7 @@ export interface EnclaveControl extends EnclaveCalls {
   isOnline(): boolean;
   /** Asks for TASK_NEW of every task (`discover tasks`). */
   discoverTasks(): number;
-  /** Moves a thread into the enclave (`tasks`), by tid: 0, −ESRCH, −EPERM, −ENXIO, −ENOMEM, −EXDEV. */
+  /** Moves a thread into the enclave (`tasks`): 0, −ESRCH, −EPERM, −ENXIO, −ENOMEM, −EXDEV. */
   join(tid: number): number;
   /** Threads in the enclave, agents excluded. */
   taskTids(): readonly number[];

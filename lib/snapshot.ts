@@ -6,7 +6,7 @@
  * @module
  */
 import type { AgentContext } from "./agent_context.ts";
-import { OperatingError, UsageError } from "./errors.ts";
+import { type OperatingError, UsageError } from "./errors.ts";
 
 const MAGIC = "ghost-agents-state";
 const FORMAT = 1;

@@ -42,7 +42,7 @@ Deno.test("a successor goes on with the kept columns, and loses no thread", () =
   assertEquals(kernel.machine.live_count, 0);
 });
 
-Deno.test("tasks and columns that a snapshot does not share with the successor are passed over", () => {
+Deno.test("tasks and columns that only the snapshot has are passed over", () => {
   const { host } = loaded();
   const snapshot = {
     ...host.snapshot(),

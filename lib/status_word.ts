@@ -1,6 +1,6 @@
 /**
  * Status words: what the kernel says of each task and agent, read-only for user space.
- * Source: reference sections 1.1, 1.3 and 3.3. Upstream's `stale()` is inverted; there is none here.
+ * Source: reference sections 1.1, 1.3 and 3.3. Upstream's `stale()` is inverted; here is none.
  *
  * @module
  */

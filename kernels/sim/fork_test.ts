@@ -51,7 +51,7 @@ function forkOnce(in_ghost: boolean, status_word_capacity: number): Forked {
   return { child, message_types, default_spans, live_count: machine.live_count };
 }
 
-Deno.test("a child forked in ghOSt starts in its parent's enclave, and TASK_NEW comes first", () => {
+Deno.test("a child forked in ghOSt starts in its parent's enclave, TASK_NEW first", () => {
   const { child, message_types, default_spans, live_count } = forkOnce(true, 64);
   assertEquals(live_count, 0);
   assertEquals(default_spans, 0);

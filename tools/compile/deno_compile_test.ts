@@ -79,7 +79,7 @@ Deno.test("the base runtime: a reachable server means download, and is remembere
   assertEquals(await withDenort("/x", () => baseRuntime(options)), "DENORT_BIN");
 });
 
-Deno.test("the base runtime: a server without it, or none, or a silent one means none", async () => {
+Deno.test("the base runtime: a server without it, a silent one or none means none", async () => {
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen: () => {} },
     () => new Response("", { status: 404 }),

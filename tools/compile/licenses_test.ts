@@ -22,7 +22,7 @@ Deno.test("crates are found once, sorted, also where two chunks meet", () => {
   assertEquals(libraries, ["SQLite (public domain)"]);
 });
 
-Deno.test("the text names this project, the runtime, V8 and the crates in the runtime", async () => {
+Deno.test("the text names this project, the runtime, V8 and the runtime's crates", async () => {
   const contents = scanRuntime(await Deno.readFile(runtimePath()));
   const license = readRuntimeLicense(runtimePath());
   const text = licensesText(contents, license, false);

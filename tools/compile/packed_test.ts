@@ -62,7 +62,7 @@ Deno.test("packed: exit codes arrive", async () => {
   }
 });
 
-Deno.test("packed: four Workers run at once on threads of their own and share one shim", async () => {
+Deno.test("packed: four Workers run at once on own threads and share one shim", async () => {
   const answers = await ask<WorkerAnswer[]>(PACKED, { args: ["workers", "4"] });
   assertEquals(new Set(answers.map(({ tid }) => tid)).size, 4);
   assertEquals(new Set(answers.map(({ shim_address }) => shim_address)).size, 1);
@@ -77,7 +77,7 @@ Deno.test("packed: nothing is left on disk", async () => {
   assertEquals(filesBelow(home), []);
 });
 
-Deno.test("packed: SIGINT reaches the program's handler, SIGTERM without one kills it", async () => {
+Deno.test("packed: SIGINT reaches the program's handler, SIGTERM without one kills", async () => {
   for (const [sent, code, signal] of [["SIGINT", 42, null], ["SIGTERM", 143, "SIGTERM"]] as const) {
     const child = startWaiting(42);
     const reader = child.stdout.getReader();
@@ -109,7 +109,7 @@ Deno.test("packed: nobody can change the bundle or the shim of a running program
   await reader.cancel();
 });
 
-Deno.test("packed: it runs with no environment, no HOME, an unusable HOME, and anywhere", async () => {
+Deno.test("packed: it runs anywhere, with no environment, no HOME or an unusable one", async () => {
   const { environment } = await ask<Sight>(PACKED);
   const added = Object.fromEntries(ADDED_VARIABLES.map((line) => line.split("=", 2)));
   assertEquals(environment, added);

@@ -44,14 +44,14 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => Deno.removeSync(FOLDER, { recursive: true }));
 
-Deno.test("the runtime gets its own arguments between the program's name and the user's", async () => {
+Deno.test("the runtime's own arguments stand between the program's name and the user's", async () => {
   const { code, lines } = await run(["-y", "--version", "", "a b", "ü"]);
   const inserted = runtimeArgs([]).with(-1, "/proc/self/fd/100");
   assertEquals(values(lines, "arg"), [runtime, ...inserted, "-y", "--version", "", "a b", "ü"]);
   assertEquals(code, 7);
 });
 
-Deno.test("the runtime finds bundle and shim in sealed descriptors that children do not get", async () => {
+Deno.test("the runtime finds bundle and shim in sealed descriptors, children do not", async () => {
   const { lines } = await run([]);
   assertEquals(values(lines, "bundle"), ["the bundle"]);
   assertEquals(values(lines, "shim"), ["the shim"]);
