@@ -28,8 +28,9 @@ const SKIPPED_FOLDERS = /^(\.git|\.cache|node_modules|cov|dist|out)$|^native\/bu
 
 // Put together from parts, so that this file does not break its own rule.
 const UNFINISHED = new RegExp(`\\b(${["TO" + "DO", "FIX" + "ME", "X" + "XX"].join("|")})\\b`);
-// Placeholders of examples, /home/u and /home/user, are no machine's.
-const MACHINE_PATH = /(?<![\w.})-])\/(work|root|home\/(?!u\b|user\b)\w+|Users\/\w+)(?=[/"'`\s]|$)/;
+// Placeholders of examples, /home/u, /home/x and /home/user, are no machine's.
+const MACHINE_PATH =
+  /(?<![\w.})-])\/(work|root|home\/(?!(u|x|user)\b)\w+|Users\/\w+)(?=[/"'`\s]|$)/;
 const OWN_RULE_OFF = /deno-lint-ignore(-file)?\b.*\bghost\/|deno-lint-ignore-file\s*(--.*)?$/;
 
 interface LineRule {
