@@ -33,7 +33,7 @@ Deno.test("launcher: arguments, exit codes and Workers are as in a patched runti
   assertEquals(new Set(answers.map(({ shim_address }) => shim_address)).size, 1);
 });
 
-Deno.test("launcher: the runtime is unpacked once, for its owner, and again if damaged", async () => {
+Deno.test("launcher: the runtime is unpacked once, and again if it is damaged", async () => {
   await ask(FILE, { env: ENV });
   const path = unpacked(CACHE);
   assertMatch(path, /\/deno-[0-9a-f]{64}$/);

@@ -44,7 +44,7 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => Deno.removeSync(FOLDER, { recursive: true }));
 
-Deno.test("the runtime's own arguments stand between the program's name and the user's", async () => {
+Deno.test("the runtime's arguments stand between the program's name and the user's", async () => {
   const { code, lines } = await run(["-y", "--version", "", "a b", "ü"]);
   const inserted = runtimeArgs([]).with(-1, "/proc/self/fd/100");
   assertEquals(values(lines, "arg"), [runtime, ...inserted, "-y", "--version", "", "a b", "ü"]);
