@@ -6,7 +6,7 @@
  */
 import type { Abi } from "../ffi/abi/abi.ts";
 import type { Memory } from "../ffi/memory.ts";
-import type { AgentPort } from "../kernels/kernel.ts";
+import type { AgentPort, CpuRaw } from "../kernels/kernel.ts";
 import { Mailbox } from "./mailbox.ts";
 import { MessageRing } from "./ring.ts";
 import type { SharedState } from "./shared_state.ts";
@@ -28,6 +28,8 @@ export interface EnclaveMappings {
   readonly queue_words: Int32Array;
   /** Queue id of each CPU of the enclave, in the order of its CPU list. */
   readonly queue_ids: readonly number[];
+  /** The host's CPUs; empty if a policy does not need to know which are near each other. */
+  readonly cpu_rows?: readonly CpuRaw[];
 }
 
 /** One agent's view of its enclave. */
@@ -56,6 +58,8 @@ export class AgentContext {
   readonly mailboxes: readonly Mailbox[];
   /** Queue ids by position in {@linkcode cpus}. */
   readonly queue_ids: readonly number[];
+  /** The host's CPUs, or none. */
+  readonly cpu_rows: readonly CpuRaw[];
   /** Who may write a task row: 1 + the first position with this agent's queue. */
   readonly owner_id: number;
 
@@ -78,6 +82,7 @@ export class AgentContext {
     this.state = state;
     this.tasks = new TaskTable(maps.memory, state);
     this.queue_ids = maps.queue_ids;
+    this.cpu_rows = maps.cpu_rows ?? [];
     // Agents that share a queue share its tasks: only one of them acts at a time.
     this.owner_id = 1 + maps.queue_ids.indexOf(maps.queue_ids[this.cpuIndex(port.cpu)]);
     this.mailboxes = state.shape.cpus.map((cpu) =>

@@ -123,6 +123,7 @@ export class PolicyEnclave {
       cpu_data: this.control.cpu_data,
       queue_words: this.queues[index].words,
       queue_ids: this.queues.map((queue) => queue.id),
+      cpu_rows: this.#kernel.cpuRows(),
     }, this.state);
   }
 

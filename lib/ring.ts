@@ -89,6 +89,12 @@ export class MessageRing {
     this.overflow_count = this.#memory.poll(this.words, overflow_word) >>> 0;
   }
 
+  /** Starts where another consumer of the same ring has stopped. */
+  resync(): void {
+    this.#tail = this.#memory.acquire(this.words, this.#ring + RING_TAIL_WORD);
+    this.#head = this.#tail;
+  }
+
   /** True if a message waits; reads the head afresh. */
   hasMessage(): boolean {
     return this.#head !== this.#tail ||

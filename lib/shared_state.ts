@@ -47,6 +47,7 @@ const BASE_CPU: Readonly<Record<string, ColumnType>> = {
   unknown_count: "i32",
   missed_departure_count: "i32",
   overflow_count: "i32",
+  rescan_wanted: "i32",
 };
 
 const LINE_WORDS = 32;
@@ -187,6 +188,12 @@ export class SharedState {
     const placement = find(this.#global, name, undefined);
     return this.#view(placement, placement.offset);
   }
+
+  /** A column of the enclave as doubles, two words each. */
+  globalF64(name: string): Float64Array {
+    const placement = find(this.#global, name, undefined);
+    return new Float64Array(this.buffer, placement.offset * 4, placement.words / 2);
+  }
 }
 
 function line(words: number): number {
@@ -202,7 +209,7 @@ function place(
   let at = start;
   for (const [name, type] of Object.entries(columns)) {
     if (count > 1) at = line(at);
-    else if (type === "f64") at += at & 1;
+    else if (type !== "i32") at += at & 1;
     const words = wordsOf(type, count);
     target.set(name, { offset: at, words, type });
     at += words;

@@ -20,6 +20,9 @@ import type { SimEnclave } from "./enclave.ts";
 import { EVENT_TIMER, type SimMachine } from "./machine.ts";
 import type { SimQueue } from "./producer_ring.ts";
 
+/** Longest stretch of a spinning agent that is left out. */
+const SPIN_MAX_NS = 1_000_000;
+
 /** Gave the CPU away. */
 export const AGENT_BLOCKED = 0;
 /** Woken, and waits for the switch. */
@@ -153,8 +156,21 @@ export class SimAgent implements AgentPort {
     }
     this.#in_step = false;
     if (this.isGone()) return;
-    if (verdict === AGAIN) machine.pushStep(this, machine.options.costs.again_ns);
+    if (verdict === AGAIN) machine.pushStep(this, this.#spinNs());
     else this.#end(carryOut(verdict, this.driver.policy, this));
+  }
+
+  /**
+   * When a spinning agent steps again. Nothing changes before the next event, so the turns that
+   * would see nothing new are left out.
+   */
+  #spinNs(): number {
+    const { costs } = this.#machine.options;
+    const quiet_ns = Math.min(
+      this.#machine.events.nextTimeNs() - this.#machine.now_ns,
+      SPIN_MAX_NS,
+    );
+    return quiet_ns <= costs.again_ns ? costs.again_ns : quiet_ns + costs.message_global_ns;
   }
 
   /** After a commit or yield: if the agent still has the CPU, it goes on with the next step. */

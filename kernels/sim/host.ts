@@ -98,6 +98,11 @@ export class SimPolicyHost {
     }
     this.#drivers.forEach((driver, index) => this.#agents[index].driver = driver);
     this.enclave.goOnline();
+    for (const agent of this.#agents) {
+      // Agents that had their turn before there was a policy sleep: this is their start signal.
+      agent.bumpBarrier();
+      agent.wake();
+    }
   }
 
   /** What a successor should know; take it before {@linkcode leave}. */

@@ -1,0 +1,129 @@
+/**
+ * The base of centralized policies: one agent, the global one, polls one queue and schedules every
+ * other CPU; the other agents only give their CPUs away. When the default class wants the global
+ * agent's CPU, the role moves to another CPU.
+ * Source: reference section 4.0 (global-agent loop) and 4.2 (hand-off order). Upstream keeps the
+ * CPU when no other one is free; here the agent yields and comes back when its CPU is idle.
+ *
+ * @module
+ */
+import { GHOST_SW_CPU_AVAIL, RTLA_ON_IDLE } from "../ffi/abi/constants.ts";
+import type { CpuRaw } from "../kernels/kernel.ts";
+import type { AgentContext } from "./agent_context.ts";
+import { CPU_MASK_WORD_COUNT } from "./limits.ts";
+import { AGAIN, type Verdict } from "./policy.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { ColumnType } from "./shared_state.ts";
+
+/** Columns of the enclave that a centralized policy's layout must declare. */
+export const GLOBAL_AGENT_COLUMNS: Readonly<Record<string, ColumnType>> = { global_cpu: "i32" };
+
+/** Base class of centralized policies. */
+export abstract class GlobalScheduler extends Scheduler {
+  /** Positions of all CPUs in the enclave, those near this agent's CPU first, itself left out. */
+  protected readonly near_first: Int32Array;
+  /** CPUs whose transactions the next group commit submits. */
+  protected readonly commit_mask: Int32Array = new Int32Array(CPU_MASK_WORD_COUNT);
+  readonly #global_cpu: Int32Array;
+  readonly #agent_status: Int32Array;
+  readonly #first_global_cpu: number;
+  #held = false;
+
+  /**
+   * @param agent What the agent lends to the policy.
+   * @param first_global_cpu CPU of the first global agent.
+   */
+  constructor(agent: AgentContext, first_global_cpu: number) {
+    super(agent);
+    this.#first_global_cpu = first_global_cpu;
+    this.#global_cpu = agent.state.global("global_cpu");
+    this.near_first = Int32Array.from(nearFirst(agent));
+    this.#agent_status = Int32Array.from(agent.cpus, () => -1);
+  }
+
+  /** Decides for all CPUs; messages have been read. */
+  protected abstract globalSchedule(): void;
+
+  /** The role is about to move to a CPU; settle what is under way there. */
+  protected beforeHandOff(_target_index: number): void {}
+
+  /** CPU of the global agent. */
+  globalCpu(): number {
+    const cpu = this.agent.memory.acquire(this.#global_cpu, 0) - 1;
+    return cpu < 0 ? this.#first_global_cpu : cpu;
+  }
+
+  /** GHOST_SW_* flags of the agent of a CPU, by position. */
+  protected agentFlagsAt(index: number): number {
+    if (this.#agent_status[index] < 0) {
+      const { state, cpus } = this.agent;
+      this.#agent_status[index] = state.cpu("agent_status_index", cpus[index])[0] - 1;
+    }
+    return this.agent.status.flags(this.#agent_status[index]);
+  }
+
+  /** True if the kernel would let ghOSt tasks run on a CPU. */
+  protected isAvailable(index: number): boolean {
+    return (this.agentFlagsAt(index) & GHOST_SW_CPU_AVAIL) !== 0;
+  }
+
+  /** Adds a CPU to the next group commit. */
+  protected addToGroup(cpu: number): void {
+    this.commit_mask[cpu >> 5] |= 1 << (cpu & 31);
+  }
+
+  /** Commits all transactions of the group in one call, and empties it. */
+  protected commitGroup(): void {
+    this.agent.port.commitGroup(this.commit_mask);
+    this.commit_mask.fill(0);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  step(): Verdict {
+    const barrier = this.agentBarrier();
+    if (this.globalCpu() !== this.agent.cpu) {
+      this.#held = false;
+      return this.yieldCpu(barrier, 0);
+    }
+    if (!this.#held) {
+      // Another agent read the queue meanwhile.
+      this.agent.ring.resync();
+      this.#held = true;
+    }
+    if (this.agentBoosted()) return this.#giveUpCpu(barrier);
+    this.drain();
+    this.globalSchedule();
+    return AGAIN;
+  }
+
+  /** The default class wants this CPU: the role moves, or waits until the CPU is idle. */
+  #giveUpCpu(barrier: number): Verdict {
+    for (const index of this.near_first) {
+      if (!this.isAvailable(index)) continue;
+      this.beforeHandOff(index);
+      const cpu = this.agent.cpus[index];
+      this.agent.memory.publish(this.#global_cpu, 0, cpu + 1);
+      this.#held = false;
+      this.agent.port.ping(cpu);
+      return this.yieldCpu(barrier, 0);
+    }
+    return this.yieldCpu(barrier, RTLA_ON_IDLE);
+  }
+}
+
+/** Siblings, then the last-level cache, then the NUMA node, then the rest. */
+function nearFirst(agent: AgentContext): number[] {
+  const rows = new Map<number, CpuRaw>(agent.cpu_rows.map((row) => [row.cpu, row]));
+  const own = rows.get(agent.cpu);
+  const distance = (cpu: number): number => {
+    if (own === undefined) return 0;
+    if (own.siblings.includes(cpu)) return 0;
+    if (own.l3_siblings.includes(cpu)) return 1;
+    return rows.get(cpu)?.numa_node === own.numa_node ? 2 : 3;
+  };
+  return agent.cpus
+    .map((cpu, index) => ({ cpu, index, distance: distance(cpu) }))
+    .filter(({ cpu }) => cpu !== agent.cpu)
+    .sort((a, b) => a.distance - b.distance || a.cpu - b.cpu)
+    .map(({ index }) => index);
+}
