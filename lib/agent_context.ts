@@ -84,10 +84,15 @@ export class AgentContext {
     this.queue_ids = maps.queue_ids;
     this.cpu_rows = maps.cpu_rows ?? [];
     // Agents that share a queue share its tasks: only one of them acts at a time.
-    this.owner_id = 1 + maps.queue_ids.indexOf(maps.queue_ids[this.cpuIndex(port.cpu)]);
+    this.owner_id = this.ownerIdAt(this.cpuIndex(port.cpu));
     this.mailboxes = state.shape.cpus.map((cpu) =>
       new Mailbox(maps.memory, state.mailboxWords(cpu), state.mailbox_slot_count)
     );
+  }
+
+  /** {@linkcode owner_id} of the agent at a position in {@linkcode cpus}. */
+  ownerIdAt(index: number): number {
+    return 1 + this.queue_ids.indexOf(this.queue_ids[index]);
   }
 
   /** Position of a CPU in the enclave's list, or −1. */

@@ -6,62 +6,80 @@
  * @module
  */
 import {
+  GHOST_ASSOC_SF_ALREADY,
   GHOST_ASSOC_SF_BRAND_NEW,
   GHOST_SW_F_CANFREE,
   GHOST_SW_F_INUSE,
   GHOST_SW_TASK_IS_AGENT,
 } from "../ffi/abi/constants.ts";
-import { ENOENT, ESTALE } from "../kernels/kernel.ts";
+import { EINVAL, ENOENT, ESTALE } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 
 /** Tries per status word; each ESTALE means that the kernel wrote a message meanwhile. */
 const TRIES_MAX = 8;
 
-/**
- * Visits every task that no agent knows.
- *
- * @param agent The agent whose queue is the default queue.
- * @param found Called with the status word's index and the barrier at which it was associated.
- */
-export function discoverTasks(
-  agent: AgentContext,
-  found: (index: number, barrier: number) => void,
-): void {
-  const { status } = agent;
-  for (let index = 0; index < status.capacity; index++) {
-    const flags = status.flags(index);
-    if ((flags & GHOST_SW_F_INUSE) === 0 || (flags & GHOST_SW_TASK_IS_AGENT) !== 0) continue;
-    if (agent.tasks.find(status.gtidLo(index), status.gtidHi(index)) >= 0) continue;
-    discoverOne(agent, index, found);
-  }
+/** What to do on the way. */
+export interface DiscoveryOptions {
+  /** Called with the status word's index and the barrier at which the task was associated. */
+  readonly found: (index: number, barrier: number) => void;
+  /** Called before each unknown task is looked at; false ends the search. */
+  readonly before?: () => boolean;
+  /** Leaves out tasks whose messages come to this agent's queue anyway: none was lost. */
+  readonly skip_already?: boolean;
 }
 
-function discoverOne(
-  agent: AgentContext,
-  index: number,
-  found: (index: number, barrier: number) => void,
-): void {
+/**
+ * Visits every task that no agent knows, and frees the status words of tasks that are gone.
+ *
+ * @param agent The agent whose queue is the default queue.
+ * @param options What to do on the way.
+ * @returns False if a task was left out and the search must be repeated.
+ */
+export function discoverTasks(agent: AgentContext, options: DiscoveryOptions): boolean {
+  const { status } = agent;
+  let complete = true;
+  for (let index = 0; index < status.capacity; index++) {
+    if (!isUnknown(agent, index)) continue;
+    if (options.before !== undefined) {
+      if (!options.before()) return false;
+      // What came before may have introduced the task.
+      if (!isUnknown(agent, index)) continue;
+    }
+    complete = discoverOne(agent, index, options) && complete;
+  }
+  return complete;
+}
+
+function isUnknown(agent: AgentContext, index: number): boolean {
+  const { status, tasks } = agent;
+  const flags = status.flags(index);
+  if ((flags & GHOST_SW_F_INUSE) === 0 || (flags & GHOST_SW_TASK_IS_AGENT) !== 0) return false;
+  return tasks.find(status.gtidLo(index), status.gtidHi(index)) < 0;
+}
+
+/** True if the task needs no further look. */
+function discoverOne(agent: AgentContext, index: number, options: DiscoveryOptions): boolean {
   const { status, port } = agent;
   const queue_id = agent.queue_ids[agent.cpuIndex(agent.cpu)];
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     const barrier = status.barrier(index);
-    const result = port.associate(
-      queue_id,
-      status.gtidLo(index),
-      status.gtidHi(index),
-      barrier,
-    );
-    if (result === -ESTALE) {
-      if ((status.flags(index) & GHOST_SW_F_CANFREE) === 0) continue;
+    // Looked at first: the same task may have come back and have a second word by now.
+    if ((status.flags(index) & GHOST_SW_F_CANFREE) !== 0) {
       port.freeStatusWord(index);
-      return;
+      return true;
     }
+    const result = port.associate(queue_id, status.gtidLo(index), status.gtidHi(index), barrier);
+    if (result === -ESTALE) continue;
     if (result === -ENOENT) {
-      port.freeStatusWord(index);
-      return;
+      if (port.freeStatusWord(index) === -EINVAL) continue;
+      return true;
     }
+    if (result < 0) return false;
     // BRAND_NEW: the kernel has yet to send TASK_NEW, which will introduce the task.
-    if (result >= 0 && (result & GHOST_ASSOC_SF_BRAND_NEW) === 0) found(index, barrier);
-    return;
+    if ((result & GHOST_ASSOC_SF_BRAND_NEW) !== 0) return true;
+    if (options.skip_already === true && (result & GHOST_ASSOC_SF_ALREADY) !== 0) return true;
+    options.found(index, barrier);
+    return true;
   }
+  return false;
 }

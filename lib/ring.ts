@@ -19,7 +19,7 @@ import type { Memory } from "../ffi/memory.ts";
 export class MessageRing {
   /** The mapping; message words are read from here. */
   readonly words: Int32Array;
-  /** Messages that the producer dropped because the ring was full, as release saw it last. */
+  /** Messages that the producer dropped because the ring was full, as last seen. */
   overflow_count = 0;
   readonly #memory: Memory;
   readonly #ring: number;
@@ -51,7 +51,8 @@ export class MessageRing {
 
   /**
    * The oldest unread message; fillers at the end of the ring are skipped. The head is confirmed
-   * with an acquire once per batch, so that the payload may be read plainly.
+   * with an acquire once per batch, so that the payload may be read plainly; the overflow count is
+   * as new as the head, so that it tells of all that was lost before these messages.
    *
    * @returns Word index of `ghost_msg` in {@linkcode words}, or −1 if the ring is empty.
    */
@@ -59,6 +60,7 @@ export class MessageRing {
     for (;;) {
       if (this.#head === this.#tail) {
         this.#head = this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD);
+        this.#pollOverflow();
         if (this.#head === this.#tail) return -1;
       }
       const at = this.#msgs + ((this.#tail & this.#mask) << 1);
@@ -85,6 +87,10 @@ export class MessageRing {
     if (this.words[tail_word] !== this.#tail) {
       this.#memory.publish(this.words, tail_word, this.#tail);
     }
+    this.#pollOverflow();
+  }
+
+  #pollOverflow(): void {
     const overflow_word = this.#ring + RING_OVERFLOW_WORD;
     this.overflow_count = this.#memory.poll(this.words, overflow_word) >>> 0;
   }

@@ -9,6 +9,7 @@
  */
 import {
   GHOST_SW_BOOST_PRIO,
+  GHOST_SW_F_CANFREE,
   GHOST_SW_TASK_ONCPU,
   GHOST_SW_TASK_RUNNABLE,
   MSG_CPU_AGENT_BLOCKED,
@@ -42,6 +43,9 @@ import { type KeptColumns, restoreSnapshot, type Snapshot, takeSnapshot } from "
 
 const NOTHING_KEPT: KeptColumns = { task: [], global: [] };
 
+/** Tries per row; each failure means that the kernel wrote a message meanwhile. */
+const RESYNC_TRIES_MAX = 8;
+
 /** Base class of policies; one instance per agent. */
 export abstract class Scheduler implements Policy {
   /** See {@linkcode Policy.yield_barrier}. */
@@ -50,12 +54,14 @@ export abstract class Scheduler implements Policy {
   yield_flags = 0;
   /** The agent this instance decides for. */
   protected readonly agent: AgentContext;
-  /** Counter of this CPU: messages dispatched. */
+  /** Counter of this CPU: messages taken from the queue. */
   protected readonly message_count: Int32Array;
   readonly #message: MessageCursor;
   readonly #unknown_count: Int32Array;
   readonly #missed_departure_count: Int32Array;
   readonly #overflow_count: Int32Array;
+  readonly #rescan_wanted: Int32Array;
+  readonly #default_rescan_wanted: Int32Array;
   readonly #synthetic: Int32Array;
   readonly #mailbox_index: number;
 
@@ -70,7 +76,11 @@ export abstract class Scheduler implements Policy {
     this.message_count = agent.state.cpu("message_count", agent.cpu);
     this.#unknown_count = agent.state.cpu("unknown_count", agent.cpu);
     this.#missed_departure_count = agent.state.cpu("missed_departure_count", agent.cpu);
-    this.#overflow_count = agent.state.cpu("overflow_count", agent.cpu);
+    // These two belong to the queue, which several agents may read in turn.
+    const queue_cpu = agent.cpus[agent.owner_id - 1];
+    this.#overflow_count = agent.state.cpu("overflow_count", queue_cpu);
+    this.#rescan_wanted = agent.state.cpu("rescan_wanted", queue_cpu);
+    this.#default_rescan_wanted = agent.state.cpu("rescan_wanted", agent.cpus[0]);
     this.#synthetic = new Int32Array(64);
     this.#mailbox_index = agent.cpuIndex(agent.cpu);
   }
@@ -83,27 +93,39 @@ export abstract class Scheduler implements Policy {
   protected abstract taskNew(row: number, message: MessageCursor): void;
   /** A task woke up. */
   protected abstract taskRunnable(row: number, message: MessageCursor): void;
-  /** A task blocked. */
-  protected abstract taskBlocked(row: number, message: MessageCursor): void;
   /** A task was taken off its CPU though it could run on. */
   protected abstract taskPreempted(row: number, message: MessageCursor): void;
   /** A task gave its CPU up. */
   protected abstract taskYield(row: number, message: MessageCursor): void;
-  /** A task left ghOSt; its row is freed after this. */
-  protected abstract taskDeparted(row: number, message: MessageCursor): void;
-  /** A task exited; its row is freed after this. */
-  protected abstract taskDead(row: number, message: MessageCursor): void;
-  /** A task entered a switchto chain. */
-  protected abstract taskSwitchto(row: number, message: MessageCursor): void;
+  /** A task cannot run any more: take it off the CPU or the queue that it is on, if any. */
+  protected abstract taskOff(row: number): void;
   /** A committed task could not be run after all; it still wants to run. */
   protected abstract taskLatchFailure(row: number, message: MessageCursor): void;
   /** Another agent handed a row over; it is ours now. */
   protected abstract taskReceived(row: number): void;
-  /** The row is about to be dropped because its departure was missed; forget it. */
-  protected abstract taskLost(row: number): void;
   /** After an overflow: what the status word says of a task of ours. */
   protected abstract taskResync(row: number, runnable: boolean, on_cpu: boolean): void;
 
+  /** A task blocked. */
+  protected taskBlocked(row: number, _message: MessageCursor): void {
+    this.taskOff(row);
+  }
+  /** A task entered a switchto chain. */
+  protected taskSwitchto(row: number, _message: MessageCursor): void {
+    this.taskOff(row);
+  }
+  /** A task left ghOSt; its row is freed after this. */
+  protected taskDeparted(row: number, _message: MessageCursor): void {
+    this.taskOff(row);
+  }
+  /** A task exited; its row is freed after this. */
+  protected taskDead(row: number, _message: MessageCursor): void {
+    this.taskOff(row);
+  }
+  /** The row is about to be dropped because its departure was missed. */
+  protected taskLost(row: number): void {
+    this.taskOff(row);
+  }
   /** The set of CPUs a task may run on changed. */
   protected taskAffinityChanged(_row: number, _message: MessageCursor): void {}
   /** A task's nice value changed. */
@@ -187,7 +209,7 @@ export abstract class Scheduler implements Policy {
       this.taskReceived(row);
     }
     let complete = true;
-    for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+    for (let at = ring.peek(); at >= 0 && !this.#hasLost(); at = ring.peek()) {
       this.#message.set(ring.words, at);
       if (!this.#dispatch()) {
         complete = false;
@@ -197,8 +219,18 @@ export abstract class Scheduler implements Policy {
       this.message_count[0]++;
     }
     ring.release();
-    if (complete && ring.overflow_count !== this.#overflow_count[0]) this.rescan();
-    return complete;
+    return this.#hasLost() || this.#wantsRescan() ? this.rescan() : complete;
+  }
+
+  /** True if the ring was full since the last {@linkcode rescan}. */
+  #hasLost(): boolean {
+    return this.agent.ring.overflow_count !== this.#overflow_count[0];
+  }
+
+  /** True if a task found no row, and there may be one now. */
+  #wantsRescan(): boolean {
+    const { tasks } = this.agent;
+    return this.#rescan_wanted[0] !== 0 && tasks.liveCount() < tasks.capacity;
   }
 
   #dispatch(): boolean {
@@ -211,6 +243,7 @@ export abstract class Scheduler implements Policy {
     const lo = message.gtidLo();
     const hi = message.gtidHi();
     const row = tasks.find(lo, hi);
+    if (row >= 0 && this.#isOldNews(row)) return true;
     if (row >= 0 && this.agent.memory.acquire(tasks.owner, row) !== owner_id) return false;
     if (message.type === MSG_TASK_NEW) {
       this.#dispatchNew(row, lo, hi);
@@ -233,18 +266,27 @@ export abstract class Scheduler implements Policy {
     return true;
   }
 
+  /** The status word, read after a queue overflow, has told us already. */
+  #isOldNews(row: number): boolean {
+    return this.agent.ring.overflow_count !== 0 &&
+      ((this.#message.seqnum - this.agent.tasks.seqnum[row]) | 0) <= 0;
+  }
+
   /** NEW for a gtid that is still live means that its departure was missed. */
   #dispatchNew(live_row: number, lo: number, hi: number): void {
     const { tasks, owner_id } = this.agent;
     if (live_row >= 0) {
       this.#missed_departure_count[0]++;
       this.taskLost(live_row);
+      const old_index = tasks.status_index[live_row];
       tasks.free(live_row);
+      if (old_index !== this.#message.statusIndex()) this.agent.port.freeStatusWord(old_index);
     }
     const row = tasks.allocate(lo, hi, owner_id);
     // A full table is an overflow like any other: the status words are scanned when there is room.
     if (row < 0) {
       this.#unknown_count[0]++;
+      this.#rescan_wanted[0] = 1;
       return;
     }
     tasks.seqnum[row] = this.#message.seqnum;
@@ -301,8 +343,11 @@ export abstract class Scheduler implements Policy {
   /** Clears a row, then frees its status word: the other order would let a reader see neither. */
   #free(row: number): void {
     const index = this.agent.tasks.status_index[row];
-    this.agent.tasks.free(row);
-    this.agent.port.freeStatusWord(index);
+    const { tasks, port, memory, cpus } = this.agent;
+    tasks.free(row);
+    port.freeStatusWord(index);
+    // The agent of the default queue may have a task that waits for this row.
+    if (memory.acquire(this.#default_rescan_wanted, 0) !== 0) port.ping(cpus[0]);
   }
 
   /**
@@ -314,17 +359,19 @@ export abstract class Scheduler implements Policy {
    * task stays ours and its next message is on the way.
    */
   protected handOver(row: number, target_index: number, barrier: number): boolean {
-    const { tasks, port, queue_ids, mailboxes, cpus } = this.agent;
-    // The new owner reads this number, and may do so as soon as the row is sent.
+    const { tasks, port, queue_ids, mailboxes, cpus, owner_id } = this.agent;
+    // The new owner reads this number, and may do so as soon as the row is sent. A negative owner
+    // tells it that the row is on its way; it must know that before the first message comes.
     const before = tasks.seqnum[row];
     tasks.seqnum[row] = barrier;
+    this.agent.memory.publish(tasks.owner, row, -this.agent.ownerIdAt(target_index));
     const queue_id = queue_ids[target_index];
     const result = port.associate(queue_id, tasks.gtid_lo[row], tasks.gtid_hi[row], barrier);
     if (result < 0) {
       tasks.seqnum[row] = before;
+      tasks.owner[row] = owner_id;
       return false;
     }
-    tasks.owner[row] = -1;
     mailboxes[target_index].send(row);
     port.ping(cpus[target_index]);
     return true;
@@ -332,7 +379,11 @@ export abstract class Scheduler implements Policy {
 
   /** See {@linkcode Policy.discover}. */
   discover(): void {
-    discoverTasks(this.agent, (index, barrier) => this.#synthesise(index, barrier));
+    const complete = discoverTasks(this.agent, {
+      found: (index, barrier) => this.#synthesise(index, barrier),
+      skip_already: true,
+    });
+    if (!complete) this.#rescan_wanted[0] = 1;
   }
 
   /** See {@linkcode Policy.snapshot}. */
@@ -363,22 +414,79 @@ export abstract class Scheduler implements Policy {
     this.#dispatchNew(tasks.find(words[2], words[3]), words[2], words[3]);
   }
 
-  /** After lost messages: believes the status words. */
-  protected rescan(): void {
-    const { agent } = this;
-    const { status, tasks, owner_id } = agent;
-    this.#overflow_count[0] = agent.ring.overflow_count;
-    for (let row = 0; row < tasks.usedCount(); row++) {
-      if (tasks.owner[row] !== owner_id) continue;
-      const index = tasks.status_index[row];
-      const same = status.gtidLo(index) === tasks.gtid_lo[row] &&
-        status.gtidHi(index) === tasks.gtid_hi[row];
+  /**
+   * After lost messages: throws away what waits in the ring, for it may follow on what was lost,
+   * and believes the status words. New tasks come to the default queue only, so only its agent
+   * looks for unknown ones.
+   *
+   * @returns False if it has to be done again; the step must then end with AGAIN.
+   */
+  protected rescan(): boolean {
+    const { ring, tasks, owner_id, memory } = this.agent;
+    this.#rescan_wanted[0] = 0;
+    ring.peek();
+    const overflow_count = ring.overflow_count;
+    let complete = this.#skim(0, overflow_count);
+    for (let row = 0; complete && row < tasks.usedCount(); row++) {
+      const owner = memory.acquire(tasks.owner, row);
+      // A row on its way to us: its messages may be among those that were lost.
+      if (owner === -owner_id) complete = false;
+      else if (owner === owner_id) complete = this.#resync(row, overflow_count);
+    }
+    if (complete && owner_id === 1) {
+      complete = discoverTasks(this.agent, {
+        found: (index, barrier) => this.#synthesise(index, barrier),
+        before: () => this.#skim(Infinity, overflow_count),
+      });
+    }
+    if (complete) this.#overflow_count[0] = overflow_count;
+    else this.#rescan_wanted[0] = 1;
+    return complete;
+  }
+
+  /**
+   * Empties the ring during a rescan: tasks that the scan has passed get their messages, those to
+   * come are about to be read from their status words.
+   *
+   * @param first_row The first row that the scan has not passed.
+   * @param overflow_count Overflows that this scan repairs.
+   * @returns False if more messages were lost or a row is on its way to us.
+   */
+  #skim(first_row: number, overflow_count: number): boolean {
+    const { ring, tasks } = this.agent;
+    const message = this.#message;
+    let complete = true;
+    for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+      complete = ring.overflow_count === overflow_count;
+      if (!complete) break;
+      message.set(ring.words, at);
+      const to_come = message.isTaskMessage() && first_row < Infinity &&
+        tasks.find(message.gtidLo(), message.gtidHi()) >= first_row;
+      if (!to_come && !this.#dispatch()) {
+        complete = false;
+        break;
+      }
+      ring.consume(at);
+      this.message_count[0]++;
+    }
+    ring.release();
+    return complete && ring.overflow_count === overflow_count;
+  }
+
+  /** Makes a row of ours what its status word says; false if the rescan must start again. */
+  #resync(row: number, overflow_count: number): boolean {
+    const { ring, status, tasks } = this.agent;
+    const index = tasks.status_index[row];
+    for (let tries = 0; tries < RESYNC_TRIES_MAX; tries++) {
+      if (!this.#skim(row, overflow_count)) return false;
       const barrier = status.barrier(index);
-      if (!same || !status.isTask(index)) {
+      const flags = status.flags(index);
+      // Only with an empty ring is the word the whole truth.
+      if (ring.peek() >= 0 || status.barrier(index) !== barrier) continue;
+      if ((flags & GHOST_SW_F_CANFREE) !== 0) {
         this.taskLost(row);
         this.#free(row);
       } else if (((barrier - tasks.seqnum[row]) | 0) > 0) {
-        const flags = status.flags(index);
         tasks.seqnum[row] = barrier;
         this.taskResync(
           row,
@@ -386,7 +494,8 @@ export abstract class Scheduler implements Policy {
           (flags & GHOST_SW_TASK_ONCPU) !== 0,
         );
       }
+      return true;
     }
-    this.discover();
+    return false;
   }
 }

@@ -159,7 +159,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   }
 
   /** Takes a task off whatever it is on. */
-  #takeOff(row: number): void {
+  protected taskOff(row: number): void {
     const state = this.#state[row];
     if (state === QUEUED) this.#run_queue.remove(row);
     else if (state === YIELDING) this.#yielding.remove(row);
@@ -171,7 +171,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   }
 
   #makeRunnable(row: number): void {
-    this.#takeOff(row);
+    this.taskOff(row);
     this.#enqueue(row);
   }
 
@@ -206,31 +206,6 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
     this.#makeRunnable(row);
   }
 
-  /** See {@linkcode Scheduler}. */
-  protected taskBlocked(row: number): void {
-    this.#takeOff(row);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskSwitchto(row: number): void {
-    this.#takeOff(row);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskDeparted(row: number): void {
-    this.#takeOff(row);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskDead(row: number): void {
-    this.#takeOff(row);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskLost(row: number): void {
-    this.#takeOff(row);
-  }
-
   /** See {@linkcode Scheduler}: never called, agents of a global queue hand no rows over. */
   protected taskReceived(row: number): void {
     this.#enqueue(row);
@@ -239,7 +214,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   /** See {@linkcode Scheduler}. */
   protected taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
     if (on_cpu && this.#state[row] === ON_CPU) return;
-    this.#takeOff(row);
+    this.taskOff(row);
     if (runnable) this.#enqueue(row);
   }
 

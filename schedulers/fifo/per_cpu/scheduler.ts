@@ -169,7 +169,8 @@ export class FifoPerCpuScheduler extends Scheduler {
     this.enqueue(row);
   }
 
-  #makeBlocked(row: number): void {
+  /** See {@linkcode Scheduler}. */
+  protected taskOff(row: number): void {
     this.#takeOff(row);
     if (this.#state[row] !== BLOCKED) this.#setState(row, BLOCKED);
   }
@@ -199,8 +200,8 @@ export class FifoPerCpuScheduler extends Scheduler {
   }
 
   /** See {@linkcode Scheduler}. */
-  protected taskBlocked(row: number, message: MessageCursor): void {
-    this.#makeBlocked(row);
+  protected override taskBlocked(row: number, message: MessageCursor): void {
+    this.taskOff(row);
     this.#pingSwitchto(message);
   }
 
@@ -219,11 +220,6 @@ export class FifoPerCpuScheduler extends Scheduler {
   }
 
   /** See {@linkcode Scheduler}. */
-  protected taskSwitchto(row: number, _message: MessageCursor): void {
-    this.#makeBlocked(row);
-  }
-
-  /** See {@linkcode Scheduler}. */
   protected taskLatchFailure(row: number, _message: MessageCursor): void {
     if (this.#state[row] !== ON_CPU) return;
     this.#prio_boost[row] = 1;
@@ -231,26 +227,15 @@ export class FifoPerCpuScheduler extends Scheduler {
   }
 
   /** See {@linkcode Scheduler}. */
-  protected taskDeparted(row: number, message: MessageCursor): void {
-    this.#takeOff(row);
+  protected override taskDeparted(row: number, message: MessageCursor): void {
+    this.taskOff(row);
     this.#pingSwitchto(message);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskDead(row: number, _message: MessageCursor): void {
-    this.#takeOff(row);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskLost(row: number): void {
-    if (this.#pending[0] === row + 1) this.#pending[0] = 0;
-    else this.#takeOff(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
     if (on_cpu && this.#state[row] === ON_CPU) return;
-    if (this.#state[row] !== BLOCKED) this.#makeBlocked(row);
+    if (this.#state[row] !== BLOCKED) this.taskOff(row);
     if (!runnable) return;
     this.#setState(row, RUNNABLE);
     this.#place(row, this.agent.tasks.seqnum[row]);
