@@ -5,6 +5,17 @@
  * @module
  */
 
+/**
+ * Variables that the runtime of a packed executable sees instead of the caller's: no cache on disk,
+ * no update check, no prompt. util/main.ts takes them out again, so that children do not get them.
+ */
+export const RUNTIME_VARIABLES: readonly string[] = [
+  "DENO_DIR=/dev/null/none",
+  "DENO_NO_PACKAGE_JSON=1",
+  "DENO_NO_PROMPT=1",
+  "DENO_NO_UPDATE_CHECK=1",
+];
+
 /** What a build knows about itself. */
 export interface BuildFacts {
   /** The program that runs when the file's own name is not one of the table's. */

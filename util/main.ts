@@ -7,17 +7,9 @@
 
 import { ABI_VERSIONS } from "../ffi/abi/abi.ts";
 import { VERSION } from "../lib/version.ts";
-import { build } from "./build.ts";
+import { build, RUNTIME_VARIABLES } from "./build.ts";
 import { dispatch, MULTI_CALL_NAME } from "./dispatch.ts";
 import { PROGRAMS, type WorkerMessage, WORKERS } from "./programs.ts";
-
-// What the start stub set for the runtime (tools/compile/payload.ts); children shall not get it.
-const STUB_VARIABLES = [
-  "DENO_DIR",
-  "DENO_NO_PACKAGE_JSON",
-  "DENO_NO_PROMPT",
-  "DENO_NO_UPDATE_CHECK",
-];
 
 /** How this process was called: argv[0]. (`node:process` knows it, but costs 5 ms at the start.) */
 function calledAs(): string {
@@ -69,7 +61,7 @@ function runMultiCall(args: readonly string[]): number {
 
 async function runMain(): Promise<number> {
   const is_packed = import.meta.url.startsWith("file:///proc/self/fd/");
-  if (is_packed) STUB_VARIABLES.forEach((name) => Deno.env.delete(name));
+  if (is_packed) RUNTIME_VARIABLES.forEach((line) => Deno.env.delete(line.split("=")[0]));
   const { name, args } = dispatch(Object.keys(PROGRAMS), {
     called_as: [calledAs(), Deno.execPath()],
     default_name: build.default_name,

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { buildExecutable, type BuildReport } from "./build.ts";
 import type { Sight, WorkerAnswer } from "./testdata/fixture.ts";
-import { ADDED_VARIABLES } from "./payload.ts";
+import { RUNTIME_VARIABLES } from "../../util/build.ts";
 import { ask, run } from "./testdata/run.ts";
 
 const FIXTURE = decodeURIComponent(new URL("testdata/fixture.ts", import.meta.url).pathname);
@@ -111,7 +111,7 @@ Deno.test("packed: nobody can change the bundle or the shim of a running program
 
 Deno.test("packed: it runs anywhere, with no environment, no HOME or an unusable one", async () => {
   const { environment } = await ask<Sight>(PACKED);
-  const added = Object.fromEntries(ADDED_VARIABLES.map((line) => line.split("=", 2)));
+  const added = Object.fromEntries(RUNTIME_VARIABLES.map((line) => line.split("=", 2)));
   assertEquals(environment, added);
   for (const variable of ["HOME=/nonexistent", "HOME=", "PATH=", "TMPDIR=/proc"]) {
     const env = Object.fromEntries([variable.split("=", 2)]);
@@ -175,7 +175,7 @@ Deno.test("packed: no variable of the runtime's own changes anything", async () 
     RUST_MIN_STACK: "1",
   };
   const sight = await ask<Sight>(PACKED, { env: { ...env, KEPT: "1" } });
-  const added = Object.fromEntries(ADDED_VARIABLES.map((line) => line.split("=", 2)));
+  const added = Object.fromEntries(RUNTIME_VARIABLES.map((line) => line.split("=", 2)));
   assertEquals(sight.environment, { KEPT: "1", ...added });
   const answers = await ask<WorkerAnswer[]>(PACKED, { env, args: ["workers", "1"] });
   assertEquals(answers.length, 1);

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { RUNTIME_VARIABLES } from "../../util/build.ts";
+
 const PAYLOAD_MAGIC = 0x31304b4341504847n;
 
 /** Bytes of the header page; the start stub follows it. */
@@ -32,14 +34,6 @@ export const DROPPED_VARIABLES: readonly string[] = [
   "NPM_CONFIG_",
   "npm_config_",
   "RUST_",
-];
-
-/** Variables that the runtime sees instead: no cache on disk, no update check, no prompt. */
-export const ADDED_VARIABLES: readonly string[] = [
-  "DENO_DIR=/dev/null/none",
-  "DENO_NO_PACKAGE_JSON=1",
-  "DENO_NO_PROMPT=1",
-  "DENO_NO_UPDATE_CHECK=1",
 ];
 
 /**
@@ -108,7 +102,7 @@ export function buildPayload(parts: PayloadParts): Uint8Array<ArrayBuffer> {
     BigInt(parts.stub?.environ_slot ?? 0),
     ...list(parts.args),
     ...list(DROPPED_VARIABLES),
-    ...list(ADDED_VARIABLES),
+    ...list(RUNTIME_VARIABLES),
     ...place(parts.bundle),
     ...place(parts.shim),
     ...place(parts.runtime?.bytes ?? new Uint8Array()),

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { runCc } from "../../ffi/build.ts";
 import { inspectElf } from "./elf.ts";
 import { packStub } from "./pack.ts";
-import { ADDED_VARIABLES, runtimeArgs } from "./payload.ts";
+import { RUNTIME_VARIABLES } from "../../util/build.ts";
+import { runtimeArgs } from "./payload.ts";
 
 const SOURCE = decodeURIComponent(new URL("testdata/runtime.c", import.meta.url).pathname);
 const FOLDER = Deno.makeTempDirSync({ prefix: "ghost_stub_test_" });
@@ -74,7 +75,7 @@ Deno.test("the runtime does not see variables that change how it behaves", async
     XDENO_Y: "",
   });
   const kept = ["DENO=kept", "FIRST=1", "LAST=a=b", "XDENO_Y="];
-  assertEquals(values(lines, "env").sort(), [...kept, ...ADDED_VARIABLES].sort());
+  assertEquals(values(lines, "env").sort(), [...kept, ...RUNTIME_VARIABLES].sort());
   assertEquals(values(lines, "same environ"), ["1"]);
   assertEquals(values(lines, "getenv"), ["/dev/null/none"]);
 });
@@ -103,7 +104,7 @@ Deno.test("three thousand arguments and variables arrive", async () => {
   const env = Object.fromEntries(args.map((value, i) => [`VARIABLE_${i}`, value]));
   const { lines } = await run(args, env);
   assertEquals(values(lines, "arg").slice(-3000), args);
-  assertEquals(values(lines, "env").length, 3000 + ADDED_VARIABLES.length);
+  assertEquals(values(lines, "env").length, 3000 + RUNTIME_VARIABLES.length);
 });
 
 for (const taken of ["100", "101"]) {

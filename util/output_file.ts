@@ -1,0 +1,96 @@
+/**
+ * Files that appear whole or not at all: written beside their place under another name, and renamed
+ * when they are complete.
+ *
+ * @module
+ */
+import { UsageError } from "../lib/errors.ts";
+
+const FLUSH_CHARS = 65_536;
+
+/** A text file that is being written. */
+export class OutputFile {
+  /** As the user gave it. */
+  readonly path: string;
+  readonly #target: string;
+  readonly #temporary: string | null;
+  readonly #file: Deno.FsFile;
+  readonly #encoder = new TextEncoder();
+  #text = "";
+  #is_open = true;
+
+  private constructor(path: string, target: string, temporary: string | null, file: Deno.FsFile) {
+    this.path = path;
+    this.#target = target;
+    this.#temporary = temporary;
+    this.#file = file;
+  }
+
+  /**
+   * Begins a file.
+   *
+   * @param path Where it will be; a pipe or device there is written to directly.
+   * @returns The file, or why it cannot be written.
+   */
+  static open(path: string): OutputFile | UsageError {
+    if (path === "") return new UsageError("empty file name", "give the path of a file to write");
+    try {
+      const kind = kindOf(path);
+      if (kind === "special") {
+        return new OutputFile(path, path, null, Deno.openSync(path, { write: true }));
+      }
+      const target = kind === "file" ? Deno.realPathSync(path) : path;
+      const temporary = `${target}.${Deno.pid}.tmp`;
+      const file = Deno.openSync(temporary, { write: true, createNew: true });
+      return new OutputFile(path, target, temporary, file);
+    } catch (error) {
+      const why = error instanceof Error ? error.message.replace(/\s*\(os error.*/s, "") : "?";
+      return new UsageError(
+        `cannot write ${path}: ${why}`,
+        "give a path in a folder that exists and that you may write to",
+      );
+    }
+  }
+
+  /** Adds text. */
+  write(text: string): void {
+    this.#text += text;
+    if (this.#text.length >= FLUSH_CHARS) this.#flush();
+  }
+
+  #flush(): void {
+    let bytes = this.#encoder.encode(this.#text);
+    this.#text = "";
+    while (bytes.length > 0) bytes = bytes.subarray(this.#file.writeSync(bytes));
+  }
+
+  /** Puts the complete file in its place. */
+  commit(): void {
+    if (!this.#is_open) return;
+    this.#flush();
+    this.#is_open = false;
+    this.#file.close();
+    if (this.#temporary !== null) Deno.renameSync(this.#temporary, this.#target);
+  }
+
+  /** Leaves no file, unless it is complete already. */
+  abandon(): void {
+    if (!this.#is_open) return;
+    this.#is_open = false;
+    this.#file.close();
+    if (this.#temporary !== null) Deno.removeSync(this.#temporary);
+  }
+}
+
+/** What is at a path; a link counts as what it leads to. */
+function kindOf(path: string): "nothing" | "file" | "special" {
+  let info: Deno.FileInfo;
+  try {
+    info = Deno.statSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "nothing";
+    throw error;
+  }
+  if (info.isDirectory) throw new Error("it is a folder");
+  return info.isFile ? "file" : "special";
+}
