@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { GHOST_SW_F_INUSE } from "../../ffi/abi/constants.ts";
-import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
 import { TXN_GTID_WORD } from "../../ffi/abi/constants.ts";
+import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
 import { run, type Script, sleep } from "./actions.ts";
 import type { SimAgent } from "./agent.ts";
-import type { FaultTable } from "./faults.ts";
+import type { FaultName, FaultTable } from "./faults.ts";
 import type { SimMachine } from "./machine.ts";
-import { DEAD, READY, type SimCpu, type SimThread, SLEEPING } from "./thread.ts";
+import { interruptWithSwitchto } from "./script_runner.ts";
+import { DEAD, MODE_GHOST, READY, type SimCpu, type SimThread, SLEEPING } from "./thread.ts";
 
 /** Injects faults into a machine. */
 export class FaultInjector {
@@ -65,13 +65,18 @@ export class FaultInjector {
   beforeRead(): void {
     const faults = this.#faults;
     if (faults.roll("read_interleave")) this.#machine.advance(faults.below(20_000));
-    if (faults.roll("read_task_yield")) this.#preemptSomeone();
+    if (faults.chance("read_task_preempt")) this.#preemptSomeone();
   }
 
   #preemptSomeone(): void {
     const { cpus } = this.#machine;
-    const cpu = cpus[this.#faults.below(cpus.length)];
-    if (cpu.agent !== null) this.#compete(cpu.id, 5_000);
+    const first = this.#faults.below(cpus.length);
+    for (let count = 0; count < cpus.length; count++) {
+      const cpu = cpus[(first + count) % cpus.length];
+      if (cpu.mode !== MODE_GHOST) continue;
+      this.#faults.hit("read_task_preempt");
+      return this.#compete(cpu.id, 5_000);
+    }
   }
 
   /** How long a RUN action really is, in ns. */
@@ -114,70 +119,84 @@ export class FaultInjector {
         machine.at(soon_ns + count, () => this.#compete(cpu.id, 200_000));
       }
     }
-    if (faults.roll("agent_spurious_wake")) {
-      const agent = machine.cpus[faults.below(machine.cpus.length)].agent;
-      machine.at(soon_ns, () => agent?.wake());
+    if (faults.chance("agent_spurious_wake")) {
+      machine.at(soon_ns, () => this.#wakeAgent(faults.below(machine.cpus.length)));
     }
-    if (faults.roll("task_forks")) machine.at(soon_ns, () => this.#fork(thread));
+    if (faults.chance("task_forks")) machine.at(soon_ns, () => this.#fork(thread));
     this.#planChange(thread, soon_ns);
     this.#planEnd(thread, soon_ns);
+  }
+
+  #wakeAgent(cpu_id: number): void {
+    const { agent } = this.#machine.cpus[cpu_id];
+    if (agent === null || agent.wantsCpu()) return;
+    this.#faults.hit("agent_spurious_wake");
+    agent.wake();
   }
 
   #planChange(thread: SimThread, soon_ns: number): void {
     const faults = this.#faults;
     const machine = this.#machine;
-    if (faults.roll("task_affinity_flip")) {
-      machine.at(soon_ns, () => machine.messages.taskAffinityChanged(thread));
-      machine.at(soon_ns + 1, () => machine.messages.taskAffinityChanged(thread));
+    if (faults.chance("task_affinity_flip")) {
+      machine.at(soon_ns, () => this.#flipAffinity(thread));
     }
-    if (faults.roll("task_nice_change")) {
-      machine.at(soon_ns, () => {
-        thread.nice = faults.below(40) - 20;
-        machine.messages.taskPriorityChanged(thread);
-      });
-    }
-    if (faults.roll("task_switchto")) machine.at(soon_ns, () => this.#wakeSleeper(thread));
+    if (faults.chance("task_nice_change")) machine.at(soon_ns, () => this.#changeNice(thread));
+    if (faults.chance("task_switchto")) machine.at(soon_ns, () => this.#switchto(thread));
   }
 
-  /** Wakes some sleeping thread of the enclave from this thread's CPU. */
-  #wakeSleeper(waker: SimThread): void {
-    for (const thread of waker.enclave?.tasks.values() ?? []) {
-      if (thread.state === SLEEPING && thread !== waker) {
-        return this.#machine.wake(thread, waker.cpu);
-      }
-    }
+  #flipAffinity(thread: SimThread): void {
+    if (thread.enclave === null || thread.state === DEAD) return;
+    this.#faults.hit("task_affinity_flip");
+    this.#machine.messages.taskAffinityChanged(thread);
+    this.#machine.at(this.#machine.now_ns + 1, () => {
+      if (thread.state !== DEAD) this.#machine.messages.taskAffinityChanged(thread);
+    });
+  }
+
+  #changeNice(thread: SimThread): void {
+    if (thread.enclave === null || thread.state === DEAD) return;
+    this.#faults.hit("task_nice_change");
+    thread.nice = this.#faults.below(40) - 20;
+    this.#machine.messages.taskPriorityChanged(thread);
+  }
+
+  /** A running thread gives its CPU to a sleeping one of the enclave, and sleeps for a while. */
+  #switchto(thread: SimThread): void {
+    const cpu = this.#machine.cpus[thread.cpu];
+    if (cpu.current !== thread || cpu.mode !== MODE_GHOST) return;
+    const target = sleeperBeside(thread);
+    if (target === null) return;
+    this.#faults.hit("task_switchto");
+    interruptWithSwitchto(this.#machine, cpu, thread, target, 1 + this.#faults.below(100_000));
   }
 
   #planEnd(thread: SimThread, soon_ns: number): void {
     const faults = this.#faults;
     const machine = this.#machine;
-    if (faults.roll("task_departs")) machine.at(soon_ns, () => this.#depart(thread));
-    if (faults.roll("task_departs_queued")) {
-      machine.at(soon_ns, () => this.#depart(this.#waiting(thread)));
+    if (faults.chance("task_departs")) {
+      machine.at(soon_ns, () => this.#depart(thread, "task_departs"));
     }
-    if (faults.roll("task_dies_queued")) {
-      machine.at(soon_ns, () => {
-        const victim = this.#waiting(thread);
-        if (victim.state !== DEAD) machine.exit(victim);
-      });
+    if (faults.chance("task_departs_queued")) {
+      machine.at(soon_ns, () => this.#depart(waitingBeside(thread), "task_departs_queued"));
     }
-    if (faults.roll("task_dies_blocked")) {
-      machine.at(soon_ns, () => {
-        for (const sleeper of thread.enclave?.tasks.values() ?? []) {
-          if (sleeper.state === SLEEPING) return machine.exit(sleeper);
-        }
-      });
+    if (faults.chance("task_dies_queued")) {
+      machine.at(soon_ns, () => this.#kill(waitingBeside(thread), "task_dies_queued"));
+    }
+    if (faults.chance("task_dies_blocked")) {
+      machine.at(soon_ns, () => this.#kill(sleeperBeside(thread), "task_dies_blocked"));
     }
   }
 
-  /** The thread of the same enclave that waits longest, or the thread itself. */
-  #waiting(thread: SimThread): SimThread {
-    return thread.enclave?.ready.first ?? thread;
+  #kill(victim: SimThread | null, fault: FaultName): void {
+    if (victim === null) return;
+    this.#faults.hit(fault);
+    this.#machine.exit(victim);
   }
 
-  #depart(thread: SimThread): void {
+  #depart(thread: SimThread | null, fault: FaultName): void {
+    if (thread === null || thread.enclave === null || thread.state === DEAD) return;
     const { enclave } = thread;
-    if (enclave === null || thread.state === DEAD) return;
+    this.#faults.hit(fault);
     enclave.depart(thread);
     const again = this.#faults.roll("task_rejoins") ? 1 : 1_000_000;
     this.#machine.at(this.#machine.now_ns + again, () => {
@@ -186,12 +205,23 @@ export class FaultInjector {
   }
 
   #fork(parent: SimThread): void {
-    const { enclave } = parent;
-    if (enclave === null || enclave.isDestroyed()) return;
-    if ((enclave.status.flags(parent.status_index) & GHOST_SW_F_INUSE) === 0) return;
-    const child = this.#machine.spawn(() => shortLife(), "child");
-    enclave.join(child.tid);
+    if (parent.enclave === null || parent.state === DEAD) return;
+    this.#faults.hit("task_forks");
+    this.#machine.spawn(() => shortLife(), "child", parent);
   }
+}
+
+/** The thread of the same enclave that waits longest for a CPU, or null. */
+function waitingBeside(thread: SimThread): SimThread | null {
+  return thread.enclave?.ready.first ?? null;
+}
+
+/** A sleeping thread of the same enclave, or null. */
+function sleeperBeside(thread: SimThread): SimThread | null {
+  for (const other of thread.enclave?.tasks.values() ?? []) {
+    if (other.state === SLEEPING && other !== thread) return other;
+  }
+  return null;
 }
 
 function* competitor(ns: number): Script {

@@ -15,7 +15,7 @@ export const FAULTS = {
   agent_replaced: "an agent's policy instance is replaced by a new one",
   read_interleave: "the kernel moves on before a policy reads a kernel word",
   call_interleave: "the kernel moves on during a call",
-  read_task_yield: "a running task yields right before a policy reads",
+  read_task_preempt: "a running task loses its CPU right before a policy reads",
   ipi_late: "a remote commit's interrupt arrives late",
   greedy_late: "a greedy transaction waits long for its commit point",
   txn_target_stale: "something happens to a task between decision and commit",
@@ -96,11 +96,25 @@ export class FaultTable {
 
   /** Rolls for a fault point; counts a hit. */
   roll(name: FaultName): boolean {
-    const index = this.#index.get(name) as number;
-    const rate = this.#rates[index];
-    if (rate === 0 || this.#prng.below(RATE_ONE) >= rate) return false;
-    this.hits[index]++;
+    if (!this.chance(name)) return false;
+    this.hit(name);
     return true;
+  }
+
+  /** Rolls for a fault point that may find no opportunity; if it does, count it by {@linkcode hit}. */
+  chance(name: FaultName): boolean {
+    const rate = this.#rates[this.#index.get(name) as number];
+    return rate !== 0 && this.#prng.below(RATE_ONE) < rate;
+  }
+
+  /** Counts a hit of a fault point that somebody else decided on. */
+  hit(name: FaultName): void {
+    this.hits[this.#index.get(name) as number]++;
+  }
+
+  /** Switches every fault point off for the rest of the run. */
+  silence(): void {
+    this.#rates.fill(0);
   }
 
   /** A random number of the faults' own generator. */

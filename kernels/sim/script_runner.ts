@@ -89,21 +89,46 @@ function yieldThread(machine: SimMachine, cpu: SimCpu, thread: SimThread): void 
   machine.resched(cpu);
 }
 
-/** Gives the CPU straight to a sleeping thread of the same enclave. */
+/** A script's switchto; where it is not possible, the thread yields by a very short sleep. */
 function switchTo(machine: SimMachine, cpu: SimCpu, thread: SimThread, tid: number): void {
   const target = machine.thread(tid);
   const enclave = thread.enclave;
   const possible = enclave !== null && target !== undefined &&
     target.enclave === enclave && target.state === SLEEPING && !target.gated &&
     enclave.tunable("switchto_disabled") === 0;
-  if (!possible) return fallAsleep(machine, cpu, thread, 1);
+  if (possible) giveCpu(machine, cpu, thread, target);
+  else fallAsleep(machine, cpu, thread, 1);
+}
+
+/**
+ * A switchto in the middle of a RUN action, the rest of which follows after a sleep (fault).
+ *
+ * @param thread The thread that runs on `cpu` as a ghOSt thread.
+ * @param target A sleeping thread of the same enclave.
+ * @param sleep_ns How long `thread` sleeps.
+ */
+export function interruptWithSwitchto(
+  machine: SimMachine,
+  cpu: SimCpu,
+  thread: SimThread,
+  target: SimThread,
+  sleep_ns: number,
+): void {
+  giveCpu(machine, cpu, thread, target);
+  if (thread.state !== SLEEPING) return;
+  const wake_ns = machine.now_ns + sleep_ns;
+  machine.events.push(wake_ns, EVENT_WAKE, thread.tid, ++thread.event_generation);
+}
+
+/** Gives the CPU straight to a sleeping thread of the same enclave. */
+function giveCpu(machine: SimMachine, cpu: SimCpu, thread: SimThread, target: SimThread): void {
   machine.offCpu(cpu, thread, SLEEPING);
   if (thread.in_switchto) machine.messages.taskBlocked(cpu, thread);
   else machine.messages.taskSwitchto(cpu, thread);
   target.event_generation++;
   target.in_switchto = true;
   target.setState(READY);
-  enclave.ready.push(target);
+  target.enclave?.ready.push(target);
   machine.start(cpu, target, MODE_GHOST, machine.options.costs.default_switch_ns);
   machine.resched(cpu);
 }

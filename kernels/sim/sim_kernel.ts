@@ -96,7 +96,7 @@ export class SimKernel implements Kernel {
 
   #installReadFaults(): void {
     const active = this.faults.enabled("read_interleave") ||
-      this.faults.enabled("read_task_yield");
+      this.faults.enabled("read_task_preempt");
     if (!active) return;
     this.memory.before_read = (words) => {
       if (!this.machine.isKernelMemory(words)) return;
