@@ -26,7 +26,7 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => Deno.removeSync(FOLDER, { recursive: true }));
 
-Deno.test("compile: without a name every program is a link to one file, and each step is told", () => {
+Deno.test("compile: without a name every program is a link to one file; each step is told", () => {
   assertEquals([made.code, made.stdout], [0, ""], made.stderr);
   for (const step of ["bundle", "shim", "pack", "links"]) {
     assert(made.stderr.split("\n").some((line) => line.startsWith(`${step} `)), step);
@@ -38,7 +38,7 @@ Deno.test("compile: without a name every program is a link to one file, and each
   assertEquals(new Set(inodes).size, 1);
 });
 
-Deno.test("ghostctl --help lists every program, --version and --licenses tell what it is", async () => {
+Deno.test("ghostctl --help lists the programs, --version and --licenses tell what it is", async () => {
   const help = await run(GHOSTCTL, { args: ["--help"] });
   assertEquals([help.code, help.stderr], [0, ""]);
   for (const [name, { summary }] of Object.entries(PROGRAMS)) {
@@ -53,7 +53,7 @@ Deno.test("ghostctl --help lists every program, --version and --licenses tell wh
   }
 });
 
-Deno.test("ghostctl without a program, with an unknown one or an unknown flag is wrong usage", async () => {
+Deno.test("ghostctl without a program, with an unknown one or flag is wrong usage", async () => {
   const nothing = await run(GHOSTCTL);
   assertEquals([nothing.code, nothing.stdout], [2, ""]);
   for (const word of ["nope", "--nope", "toString", ""]) {
@@ -63,7 +63,7 @@ Deno.test("ghostctl without a program, with an unknown one or an unknown flag is
   }
 });
 
-Deno.test("a program runs by its own name, by ghostctl's first argument and by a symbolic link", async () => {
+Deno.test("a program runs by its name, by ghostctl's first argument and by a link", async () => {
   const direct = await run(AGENT, { args: ["--help"] });
   assertEquals([direct.code, direct.stderr], [0, ""]);
   assert(direct.stdout.includes("--ghost_cpus"));
@@ -78,13 +78,13 @@ Deno.test("a program runs by its own name, by ghostctl's first argument and by a
   }
 });
 
-Deno.test("a caller's variables for the runtime change nothing in a program", async () => {
+Deno.test("a caller's variables for the runtime change nothing", async () => {
   const env = { DENO_V8_FLAGS: "--jitless", DENO_DIR: "/nonexistent", NODE_OPTIONS: "--x" };
   const { code, stderr } = await run(AGENT, { args: ["--help"], env });
   assertEquals([code, stderr], [0, ""]);
 });
 
-Deno.test("compile: a named program is written to the caller's folder and may be renamed", async () => {
+Deno.test("compile: a named program is written to the caller's folder, may be renamed", async () => {
   const { code, stderr } = await compile(["fifo_per_cpu_agent", "--mode=patch"]);
   assertEquals(code, 0, stderr);
   await Deno.rename(`${FOLDER}/fifo_per_cpu_agent`, `${FOLDER}/renamed`);
