@@ -38,7 +38,7 @@ Deno.test("compile: without a name every program is a link to one file; each ste
   assertEquals(new Set(inodes).size, 1);
 });
 
-Deno.test("ghostctl --help lists the programs, --version and --licenses tell what it is", async () => {
+Deno.test("ghostctl --help lists programs, --version and --licenses say what it is", async () => {
   const help = await run(GHOSTCTL, { args: ["--help"] });
   assertEquals([help.code, help.stderr], [0, ""]);
   for (const [name, { summary }] of Object.entries(PROGRAMS)) {
@@ -84,7 +84,7 @@ Deno.test("a caller's variables for the runtime change nothing", async () => {
   assertEquals([code, stderr], [0, ""]);
 });
 
-Deno.test("compile: a named program is written to the caller's folder, may be renamed", async () => {
+Deno.test("compile: a named program goes to the caller's folder and may be renamed", async () => {
   const { code, stderr } = await compile(["fifo_per_cpu_agent", "--mode=patch"]);
   assertEquals(code, 0, stderr);
   await Deno.rename(`${FOLDER}/fifo_per_cpu_agent`, `${FOLDER}/renamed`);
