@@ -8,7 +8,14 @@
 import { ShimError } from "./errors.ts";
 
 /** C sources of the shim, in native/. */
-export const SHIM_SOURCES: readonly string[] = ["shim.c", "memory.c", "thread.c", "satellite.c"];
+export const SHIM_SOURCES: readonly string[] = [
+  "shim.c",
+  "memory.c",
+  "thread.c",
+  "satellite.c",
+  "shared_file.c",
+  "unix_socket.c",
+];
 /** Headers of the shim, in native/. */
 export const SHIM_HEADERS: readonly string[] = ["shim.h"];
 /** File name of the shim. */

@@ -19,7 +19,7 @@ import { MFD_CLOEXEC } from "./linux.ts";
 import { fetchShim } from "./remote_shim.ts";
 import { loadShim, prepareShim } from "./shim.ts";
 import { shimLocation } from "./shim_location.ts";
-import { cString } from "./symbols.ts";
+import { cString, SHIM_VERSION } from "./symbols.ts";
 
 const NATIVE_DIR = decodeURIComponent(new URL("../native", import.meta.url).pathname);
 const REPOSITORY_DIR = decodeURIComponent(new URL("..", import.meta.url).pathname);
@@ -158,7 +158,7 @@ Deno.test("a library in a memfd is loaded by its path under /proc/self/fd", asyn
   const path = `/proc/${Deno.pid}/fd/${fd}`;
   const code = `${IMPORT_SHIM} console.log(loadShim("${path}").version());
     console.log(Deno.readTextFileSync("/proc/self/maps").includes("memfd:packed_shim"));`;
-  assertEquals(await evaluate(code), "1\ntrue");
+  assertEquals(await evaluate(code), `${SHIM_VERSION}\ntrue`);
   shim.close(fd);
 });
 
@@ -173,7 +173,10 @@ Deno.test("a library that is none, is missing, or is of another version is refus
     const text = Deno.readTextFileSync(header).replace(/SHIM_VERSION \d+/, "SHIM_VERSION 999");
     Deno.writeTextFileSync(header, text);
     const message = await evaluate(code(buildShim(directory)));
-    assertStringIncludes(message, "has version 999 instead of 1: remove native/build/");
+    assertStringIncludes(
+      message,
+      `has version 999 instead of ${SHIM_VERSION}: remove native/build/`,
+    );
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }
@@ -190,7 +193,7 @@ Deno.test("every isolate loads its own functions of the one library", async () =
       postMessage(loadShim().version());\`], { type: "text/javascript" }));
     const worker = new Worker(url, { type: "module" });
     worker.onmessage = (event) => { console.log(event.data); Deno.exit(0); };`;
-  assertEquals(await evaluate(code), "1");
+  assertEquals(await evaluate(code), `${SHIM_VERSION}`);
 });
 
 /** A web server over the repository's files, as JSR is one; `files` replaces or hides some. */
@@ -244,7 +247,7 @@ Deno.test("modules from a web server load the shim from the sources beside them"
       assert(output.success, text.decode(output.stderr));
       const lines = text.decode(output.stdout).trim().split("\n");
       assertEquals(lines[0], "ShimError the shim is not fetched yet: await prepareShim() first");
-      assertEquals(lines.slice(1), ["1 true", "true"]);
+      assertEquals(lines.slice(1), [`${SHIM_VERSION} true`, "true"]);
     });
   });
 });

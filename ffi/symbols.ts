@@ -9,7 +9,7 @@
  */
 
 /** Must equal SHIM_VERSION in native/shim.h. */
-export const SHIM_VERSION = 1;
+export const SHIM_VERSION = 2;
 
 /** The native functions. Take them out of the object once; a property look-up per call is slow. */
 export interface Shim {
@@ -86,6 +86,45 @@ export interface Shim {
   readonly eventfdWrite: (fd: number, value: number) => number;
   /** Waits for events of one descriptor. Returns the events, 0 at the timeout. */
   readonly poll: (fd: number, events: number, timeout_ns: number) => number;
+  /** `poll` on another thread, so that the event loop goes on meanwhile. */
+  readonly pollAsync: (fd: number, events: number, timeout_ns: number) => Promise<number>;
+  /**
+   * Finds a descriptor of a process by the exact text of its link in /proc/PID/fd, among the first
+   * `fd_count`. Returns an O_PATH descriptor; −ESRCH: no process, −ENOENT: none, −E2BIG: too many.
+   */
+  readonly openNamedFd: (pid: number, text: Uint8Array<ArrayBuffer>, fd_count: number) => number;
+  /** Number of the mount that a file is on; asks no filesystem, so that none can delay it. */
+  readonly mountId: (fd: number) => number;
+  /** Size of a file in bytes. */
+  readonly fileSize: (fd: number) => number;
+  /** Makes a Unix stream socket. */
+  readonly unixSocket: () => number;
+  /** Binds a Unix socket to a free abstract name. */
+  readonly unixAutobind: (fd: number) => number;
+  /** Lets a socket take connections. */
+  readonly listen: (fd: number, backlog: number) => number;
+  /** Reads the name of a Unix socket; a zero byte first means abstract. Returns its length. */
+  readonly unixName: (fd: number, name: Uint8Array<ArrayBuffer>, capacity: number) => number;
+  /** Connects a Unix socket to a name as `unixName` gives it. */
+  readonly unixConnect: (fd: number, name: Uint8Array<ArrayBuffer>, length: number) => number;
+  /** Accepts a connection as a non-blocking socket. */
+  readonly accept: (fd: number) => number;
+  /** Ends both directions of a socket and wakes whoever polls it. */
+  readonly shutdown: (fd: number) => number;
+  /** Sends bytes and a descriptor (−1: none). Returns the bytes sent; −EPIPE: nobody is there. */
+  readonly sendWithFd: (
+    fd: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    length_bytes: number,
+    shared_fd: number,
+  ) => number;
+  /** Receives bytes and one descriptor into `shared_fd` (−1: none). Returns the bytes received. */
+  readonly recvWithFd: (
+    fd: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    length_bytes: number,
+    shared_fd: Int32Array<ArrayBuffer>,
+  ) => number;
   /** Thread id of the caller. */
   readonly gettid: () => number;
   /** The CPU that the caller is running on. */
@@ -177,6 +216,19 @@ const SIGNATURES: Readonly<
   eventfdRead: ["eventfd_read", ["i32"], "f64"],
   eventfdWrite: ["eventfd_write", ["i32", "f64"], "i32"],
   poll: ["poll", ["i32", "i32", "f64"], "i32"],
+  pollAsync: ["poll", ["i32", "i32", "f64"], "i32"],
+  openNamedFd: ["open_named_fd", ["i32", "buffer", "i32"], "i32"],
+  mountId: ["mount_id", ["i32"], "i32"],
+  fileSize: ["file_size", ["i32"], "f64"],
+  unixSocket: ["unix_socket", [], "i32"],
+  unixAutobind: ["unix_autobind", ["i32"], "i32"],
+  listen: ["listen", ["i32", "i32"], "i32"],
+  unixName: ["unix_name", ["i32", "buffer", "i32"], "i32"],
+  unixConnect: ["unix_connect", ["i32", "buffer", "i32"], "i32"],
+  accept: ["accept", ["i32"], "i32"],
+  shutdown: ["shutdown", ["i32"], "i32"],
+  sendWithFd: ["send_with_fd", ["i32", "buffer", "i32", "i32"], "i32"],
+  recvWithFd: ["recv_with_fd", ["i32", "buffer", "i32", "buffer"], "i32"],
   gettid: ["gettid", [], "i32"],
   getcpu: ["getcpu", [], "i32"],
   schedYield: ["sched_yield", [], "i32"],
@@ -203,6 +255,9 @@ const SIGNATURES: Readonly<
   satelliteStop: ["satellite_stop", ["f64"], "i32"],
 };
 
+/** Functions that wait on a thread of Deno's pool and give a promise. */
+const ASYNC: ReadonlySet<string> = new Set<keyof Shim>(["pollAsync"]);
+
 /**
  * The symbol table for Deno.dlopen.
  *
@@ -211,7 +266,7 @@ const SIGNATURES: Readonly<
 export function shimSymbols(): Record<string, Deno.ForeignFunction> {
   const symbols: Record<string, Deno.ForeignFunction> = {};
   for (const [key, [name, parameters, result]] of Object.entries(SIGNATURES)) {
-    symbols[key] = { name: `shim_${name}`, parameters, result };
+    symbols[key] = { name: `shim_${name}`, parameters, result, nonblocking: ASYNC.has(key) };
   }
   return symbols;
 }
