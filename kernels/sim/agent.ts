@@ -34,6 +34,9 @@ export const AGENT_GONE = 3;
 /** State of an agent. */
 export type AgentState = 0 | 1 | 2 | 3;
 
+/** High word of the gtids of agents; the low word is the CPU + 1. No thread has it. */
+export const AGENT_GTID_HI = 0x7fffff00;
+
 /** What runs inside an agent. */
 export interface AgentDriver {
   /** The policy instance; replaced by the driver when asked to. */
@@ -52,6 +55,10 @@ export class SimAgent implements AgentPort {
   readonly cpu: number;
   /** See {@linkcode AgentPort.status_index}. */
   readonly status_index: number;
+  /** Low word of the agent's gtid. */
+  readonly gtid_lo: number;
+  /** High word of the agent's gtid. */
+  readonly gtid_hi: number = AGENT_GTID_HI;
   /** Enclave of the agent. */
   readonly enclave: SimEnclave;
   /** Queue for messages about the agent's CPU. */
@@ -63,6 +70,7 @@ export class SimAgent implements AgentPort {
   #state: AgentState = AGENT_READY;
   #in_step = false;
   #wake_on_idle = false;
+  #is_asleep = false;
   #timer_generation = 0;
   #timer_type = 0;
   #timer_cookie = 0;
@@ -79,6 +87,7 @@ export class SimAgent implements AgentPort {
     this.#machine = machine;
     this.enclave = enclave;
     this.cpu = cpu;
+    this.gtid_lo = cpu + 1;
     this.status_index = status_index;
     this.queue = queue;
     enclave.status.change(status_index, GHOST_SW_TASK_IS_AGENT, 0);
@@ -106,15 +115,14 @@ export class SimAgent implements AgentPort {
 
   /** Wakes the agent; the caller has moved its barrier. */
   wake(): void {
-    if (this.#state !== AGENT_BLOCKED) return;
+    if (this.#state !== AGENT_BLOCKED || this.#is_asleep) return;
     this.#state = AGENT_READY;
-    this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_WAKEUP);
     this.#machine.resched(this.#machine.cpus[this.cpu]);
   }
 
   /** The CPU is about to idle; true if the agent wants it back then. */
   wakeOnIdle(): boolean {
-    if (!this.#wake_on_idle || this.#state !== AGENT_BLOCKED) return false;
+    if (!this.#wake_on_idle || this.#state !== AGENT_BLOCKED || this.#is_asleep) return false;
     this.#state = AGENT_READY;
     return true;
   }
@@ -189,8 +197,25 @@ export class SimAgent implements AgentPort {
   #block(wake_on_idle: boolean): void {
     this.#state = AGENT_BLOCKED;
     this.#wake_on_idle = wake_on_idle;
-    this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_BLOCKED);
     this.#machine.agentOff(this.#machine.cpus[this.cpu]);
+  }
+
+  /**
+   * The agent's thread blocks for a time, as in a page fault or a sleep. No message ends that, and
+   * it is what AGENT_BLOCKED and AGENT_WAKEUP tell; a yield or a commit is no blocking.
+   *
+   * @param ns How long, from now.
+   */
+  sleepFor(ns: number): void {
+    this.#is_asleep = true;
+    this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_BLOCKED);
+    this.#block(false);
+    this.#machine.at(this.#machine.now_ns + ns, () => {
+      if (this.isGone()) return;
+      this.#is_asleep = false;
+      this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_WAKEUP);
+      this.wake();
+    });
   }
 
   /** See {@linkcode AgentPort.nowNs}. */
@@ -213,9 +238,11 @@ export class SimAgent implements AgentPort {
   localYield(agent_barrier: number, run_flags: number): number {
     const { has_rule } = this.#machine.options;
     if (this.enclave.isDestroyed()) return has_rule("yield.destroyed") ? -ENODEV : 0;
-    if ((run_flags & ~RTLA_ON_IDLE) !== 0) return -EINVAL;
+    if ((run_flags & ~RTLA_ON_IDLE) !== 0 && has_rule("yield.flags")) return -EINVAL;
+    if (this.isGone()) return -EINVAL;
     if (agent_barrier !== this.barrier() && has_rule("yield.agent_barrier")) return -ESTALE;
-    this.#block((run_flags & RTLA_ON_IDLE) !== 0);
+    this.enclave.commits.commitAtSchedule(this);
+    this.#block((run_flags & RTLA_ON_IDLE) !== 0 && has_rule("yield.rtla_on_idle"));
     return 0;
   }
 
@@ -281,7 +308,8 @@ export class SimAgent implements AgentPort {
 
   /** The timer event. */
   timerExpired(generation: number): void {
-    if (generation !== this.#timer_generation || this.isGone()) return;
+    const is_old = generation !== this.#timer_generation;
+    if (this.isGone() || (is_old && this.#machine.options.has_rule("timer.disarm"))) return;
     this.#machine.messages.timerExpired(this, this.#timer_type, this.#timer_cookie);
   }
 
@@ -297,7 +325,9 @@ export class SimAgent implements AgentPort {
     this.step_generation++;
     const cpu = this.#machine.cpus[this.cpu];
     cpu.agent = null;
-    this.enclave.status.change(this.status_index, GHOST_SW_F_CANFREE, 0);
+    if (this.#machine.options.has_rule("agent.leave_canfree")) {
+      this.enclave.status.change(this.status_index, GHOST_SW_F_CANFREE, 0);
+    }
     this.enclave.agents.delete(this.cpu);
     this.#machine.agentOff(cpu);
     return 0;

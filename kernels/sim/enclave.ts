@@ -36,7 +36,7 @@ import {
   EXDEV,
   type Queue,
 } from "../kernel.ts";
-import { SimAgent } from "./agent.ts";
+import { AGENT_GTID_HI, SimAgent } from "./agent.ts";
 import { Commits } from "./commit.ts";
 import { EVENT_RUNNABLE_TIMEOUT, EVENT_TICK, type SimMachine } from "./machine.ts";
 import { SimQueue, validElemCount } from "./producer_ring.ts";
@@ -73,7 +73,6 @@ export class SimEnclave implements EnclaveControl {
   readonly #word_owner = new Map<number, SimThread>();
   #cpus: number[] = [];
   #default_queue: SimQueue | null = null;
-  #next_queue_id = 3;
   #online = false;
   #destroyed = false;
 
@@ -111,7 +110,7 @@ export class SimEnclave implements EnclaveControl {
 
   /** See {@linkcode EnclaveControl.setCpus}. */
   setCpus(list: readonly number[]): number {
-    if (this.#destroyed) return -EXDEV;
+    if (this.#destroyed && this.#rule("cpus.dying")) return -EXDEV;
     for (const id of list) {
       const cpu = this.#machine.cpus[id];
       if (cpu === undefined || !cpu.online) return this.#rule("cpus.offline") ? -ENODEV : 0;
@@ -125,21 +124,30 @@ export class SimEnclave implements EnclaveControl {
     for (const id of this.#cpus) this.#machine.cpus[id].enclave = null;
     this.#cpus = [...new Set(list)].sort((a, b) => a - b);
     for (const id of this.#cpus) this.#machine.cpus[id].enclave = this;
+    if (this.tick_generation > 0) this.#startTicks();
     return 0;
+  }
+
+  /** −ENODEV once the enclave is gone: its files are. */
+  #gone(): number {
+    return this.#destroyed && this.#rule("destroy.calls") ? -ENODEV : 0;
   }
 
   /** See {@linkcode EnclaveControl.createQueue}. */
   createQueue(elem_count: number, numa_node: number, flags: number): Queue | number {
+    if (this.#gone() < 0) return -ENODEV;
     if (!validElemCount(elem_count) && this.#rule("queue.elems")) return -EINVAL;
-    if (numa_node !== 0 && this.#rule("queue.node")) return -EINVAL;
+    const known_node = numa_node >= 0 && numa_node < this.#machine.options.node_count;
+    if (!known_node && this.#rule("queue.node")) return -EINVAL;
     if (flags !== 0 && this.#rule("queue.flags")) return -EINVAL;
     const { faults } = this.#machine.options;
     const elems = faults.roll("ring_small") ? Math.min(elem_count, 64) : elem_count;
-    const queue = new SimQueue(this.#next_queue_id++, elems, {
+    const queue = new SimQueue(this.#machine.next_queue_id++, elems, {
       first_slot: faults.roll("ring_wrap") ? -5 - faults.below(40) : 0,
       drop_silently: !this.#rule("queue.overflow"),
     });
     this.#queues.set(queue.id, queue);
+    this.#machine.queue_owners.set(queue.id, this);
     this.#machine.addKernelMemory(queue.words);
     return queue;
   }
@@ -147,16 +155,22 @@ export class SimEnclave implements EnclaveControl {
   /** See {@linkcode EnclaveControl.closeQueue}. */
   closeQueue(queue_id: number): number {
     const queue = this.#queues.get(queue_id);
-    if (queue === undefined) return -EBADF;
+    if (queue === undefined) return this.#rule("queue.close_unknown") ? -EBADF : 0;
     queue.open = false;
     this.#queues.delete(queue_id);
-    if (this.#default_queue === queue) this.#default_queue = null;
+    this.#machine.queue_owners.delete(queue_id);
+    const was_default = this.#default_queue === queue;
+    if (was_default && this.#rule("queue.close_default")) this.#default_queue = null;
     return 0;
   }
 
   /** See {@linkcode EnclaveControl.setDefaultQueue}. */
   setDefaultQueue(queue_id: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     const queue = this.#queues.get(queue_id);
+    if (queue === undefined && this.#machine.queue_owners.has(queue_id)) {
+      return this.#rule("queue.default_foreign") ? -EINVAL : 0;
+    }
     if (queue === undefined) return this.#rule("queue.default_known") ? -EBADF : 0;
     this.#default_queue = queue;
     return 0;
@@ -164,30 +178,31 @@ export class SimEnclave implements EnclaveControl {
 
   /** See {@linkcode EnclaveControl.configQueueWakeup}. */
   configQueueWakeup(queue_id: number, cpus: readonly number[], flags: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     const queue = this.#queues.get(queue_id);
-    if (queue === undefined) return -EBADF;
-    if (flags !== 0) return -EINVAL;
+    if (queue === undefined) return this.#rule("queue.wakeup_queue") ? -EBADF : 0;
+    if (flags !== 0 && this.#rule("queue.wakeup_flags")) return -EINVAL;
     if (cpus.length > GHOST_MAX_WINFO && this.#rule("queue.wakeup_ninfo")) return -EINVAL;
     const known = cpus.every((cpu) => this.#cpus.includes(cpu));
     if (!known && this.#rule("queue.wakeup_cpu")) return -EINVAL;
-    queue.wakeup_cpus = [...cpus];
+    if (cpus.length > 0 || this.#rule("queue.wakeup_none")) queue.wakeup_cpus = [...cpus];
     const last = cpus.at(-1);
-    if (last !== undefined) this.agents.get(last)?.wake();
+    if (last !== undefined && this.#rule("queue.wakeup_wakes")) this.agents.get(last)?.wake();
     return 0;
   }
 
   /** See {@linkcode EnclaveControl.becomeAgent}. */
   becomeAgent(cpu_id: number, queue_id: number): AgentPort | number {
-    if (this.#destroyed) return -ENODEV;
+    if (this.#gone() < 0) return -ENODEV;
     if (!this.#cpus.includes(cpu_id) && this.#rule("become.cpu_in_enclave")) return -ENODEV;
-    const queue = queue_id < 0 ? this.#default_queue : this.#queues.get(queue_id) ?? null;
+    const queue = queue_id === -1 ? this.#default_queue : this.#queues.get(queue_id) ?? null;
     if (queue === null) {
       if (queue_id === -1 && this.#rule("become.no_default")) return -ENXIO;
       if (queue_id !== -1 && this.#rule("become.bad_queue")) return -EBADF;
     }
     const cpu = this.#machine.cpus[cpu_id];
     if (cpu.agent !== null && this.#rule("become.busy")) return -EBUSY;
-    const index = this.status.allocate(cpu_id + 1, 0x7fffff00, 0);
+    const index = this.status.allocate(cpu_id + 1, AGENT_GTID_HI, 0);
     if (index < 0) return -ENOMEM;
     const agent = new SimAgent(this.#machine, this, cpu_id, index, queue);
     this.agents.set(cpu_id, agent);
@@ -199,24 +214,29 @@ export class SimEnclave implements EnclaveControl {
 
   /** See {@linkcode EnclaveControl.associateAgent}. */
   associateAgent(queue_id: number, cpu: number, barrier: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     const queue = this.#queues.get(queue_id);
-    if (queue === undefined) return -EBADF;
+    if (queue === undefined) return this.#rule("assoc_agent.bad_queue") ? -EBADF : 0;
     const agent = this.agents.get(cpu);
-    if (agent === undefined) return -ENOENT;
-    if (agent.barrier() !== barrier) return -ESTALE;
+    if (agent === undefined) return this.#rule("assoc_agent.no_agent") ? -ENOENT : 0;
+    if (agent.barrier() !== barrier && this.#rule("assoc_agent.stale")) return -ESTALE;
     agent.queue = queue;
     return 0;
   }
 
   /** See {@linkcode EnclaveControl.agentStatusIndex}. */
   agentStatusIndex(cpu: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     const known = Number.isInteger(cpu) && cpu >= 0 && cpu < this.#machine.cpus.length;
     if (!known) return this.#rule("sw.info_bad_cpu") ? -this.#abi.bad_cpu_errno : 0;
-    return this.agents.get(cpu)?.status_index ?? -EINVAL;
+    const index = this.agents.get(cpu)?.status_index;
+    if (index === undefined) return this.#rule("sw.info_no_agent") ? -EINVAL : 0;
+    return index;
   }
 
   /** See {@linkcode EnclaveControl.taskStatusIndex}. */
   taskStatusIndex(gtid_lo: number, gtid_hi: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     const thread = this.find(gtid_lo, gtid_hi);
     if (thread === undefined) return this.#rule("sw.info_unknown_task") ? -ENOENT : 0;
     return thread.status_index;
@@ -228,22 +248,32 @@ export class SimEnclave implements EnclaveControl {
     return thread?.enclave === this ? thread : undefined;
   }
 
-  /** A live thread by gtid, in ghOSt or not. */
+  /** A thread by gtid, in ghOSt or not; a dead one until its status word here is freed. */
   findAny(gtid_lo: number, gtid_hi: number): SimThread | undefined {
     if (gtid_lo !== 1) return undefined;
     const thread = this.#machine.thread(gtid_hi >> 9);
-    return thread !== undefined && this.#machine.messages.alive(thread) ? thread : undefined;
+    if (thread === undefined || thread.gtid_hi !== gtid_hi) return undefined;
+    const is_known = this.#machine.messages.alive(thread) ||
+      (thread.departed_index >= 0 && thread.departed_from === this);
+    return is_known ? thread : undefined;
+  }
+
+  /** True if a gtid is that of an agent. */
+  isAgentGtid(gtid_lo: number, gtid_hi: number): boolean {
+    return gtid_hi === AGENT_GTID_HI && this.agents.has(gtid_lo - 1);
   }
 
   /** See {@linkcode EnclaveCalls.associate}. */
   associate(queue_id: number, gtid_lo: number, gtid_hi: number, barrier: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     const queue = this.#queues.get(queue_id);
     if (queue === undefined) return this.#rule("assoc.bad_queue") ? -EBADF : 0;
     const thread = this.find(gtid_lo, gtid_hi);
     if (thread === undefined) return this.#rule("assoc.unknown_task") ? -ENOENT : 0;
     const moved = this.status.barrier(thread.status_index) !== barrier;
     if (moved && this.#rule("assoc.stale")) return -ESTALE;
-    let result = thread.new_pending || thread.gated ? GHOST_ASSOC_SF_BRAND_NEW : 0;
+    const brand_new = (thread.new_pending || thread.gated) && this.#rule("assoc.brand_new");
+    let result = brand_new ? GHOST_ASSOC_SF_BRAND_NEW : 0;
     if (thread.queue === queue && this.#rule("assoc.already")) result |= GHOST_ASSOC_SF_ALREADY;
     thread.queue = queue;
     return result;
@@ -251,13 +281,15 @@ export class SimEnclave implements EnclaveControl {
 
   /** See {@linkcode EnclaveCalls.freeStatusWord}. */
   freeStatusWord(index: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     if (!this.status.isAllocated(index)) return this.#rule("sw.free_bad_index") ? -ENOENT : 0;
     if (!this.status.canFree(index)) return this.#rule("sw.free_in_use") ? -EINVAL : 0;
     const thread = this.#word_owner.get(index);
     const gated = (this.status.flags(index) & GHOST_SW_TASK_MSG_GATED) !== 0;
     this.#word_owner.delete(index);
     this.status.free(index);
-    if (thread !== undefined && thread.departed_index === index) {
+    const is_last_stay = thread?.departed_from === this && thread.departed_index === index;
+    if (thread !== undefined && is_last_stay) {
       thread.departed_index = -1;
       if (gated && thread.gated) {
         thread.gated = false;
@@ -269,6 +301,7 @@ export class SimEnclave implements EnclaveControl {
 
   /** See {@linkcode EnclaveControl.setOnline}. */
   setOnline(online: boolean): number {
+    if (online && this.#gone() < 0) return -ENODEV;
     if (online && this.#online && this.#rule("online.single")) return -EBUSY;
     this.#online = online;
     return 0;
@@ -281,6 +314,8 @@ export class SimEnclave implements EnclaveControl {
 
   /** See {@linkcode EnclaveControl.discoverTasks}. */
   discoverTasks(): number {
+    if (this.#gone() < 0) return -ENODEV;
+    if (!this.#rule("discover.all")) return 0;
     for (const thread of this.tasks.values()) this.#machine.messages.taskEntered(thread);
     return 0;
   }
@@ -296,7 +331,7 @@ export class SimEnclave implements EnclaveControl {
     if (this.#default_queue === null) return this.#rule("join.no_default") ? -ENXIO : 0;
     const reuse = this.#machine.options.faults.roll("status_word_reuse");
     const index = this.status.allocate(thread.gtid_lo, thread.gtid_hi, 0, reuse);
-    if (index < 0) return -ENOMEM;
+    if (index < 0) return this.#rule("join.no_status_word") ? -ENOMEM : 0;
     this.#enter(thread, index);
     return 0;
   }
@@ -311,7 +346,7 @@ export class SimEnclave implements EnclaveControl {
       this.ready.push(thread);
       this.status.change(index, GHOST_SW_TASK_RUNNABLE, 0);
     }
-    if (thread.departed_index >= 0 && this.status.isAllocated(thread.departed_index)) {
+    if (thread.departed_index >= 0 && thread.departed_from === this) {
       thread.gated = true;
       this.status.change(thread.departed_index, GHOST_SW_TASK_MSG_GATED, 0);
     }
@@ -353,9 +388,8 @@ export class SimEnclave implements EnclaveControl {
     if (was_current) machine.offCpu(cpu, thread, READY);
     machine.unlist(thread);
     if (thread.state === LATCHED) thread.setState(READY);
-    thread.departed_index = thread.status_index;
     machine.messages.taskDeparted(thread, was_current);
-    this.#drop(thread);
+    this.forget(thread);
     if (thread.state === READY) cpu.waiting.push(thread);
     machine.updateAvailability(cpu);
     machine.resched(cpu);
@@ -370,9 +404,19 @@ export class SimEnclave implements EnclaveControl {
     this.tasks.delete(thread.tid);
   }
 
-  /** A thread of the enclave is dead and its message sent. */
+  /** A thread of the enclave is dead or gone, and its message sent. */
   forget(thread: SimThread): void {
+    const index = thread.status_index;
+    const is_unheard_of = thread.gated || thread.new_pending;
     this.#drop(thread);
+    if (is_unheard_of) {
+      // User space never learned of this word and could not free it; an older one still waits.
+      this.#word_owner.delete(index);
+      this.status.free(index);
+    } else {
+      thread.departed_index = index;
+      thread.departed_from = this;
+    }
   }
 
   /** See {@linkcode EnclaveControl.taskTids}. */
@@ -387,15 +431,18 @@ export class SimEnclave implements EnclaveControl {
 
   /** See {@linkcode EnclaveControl.readTunable}. */
   readTunable(name: string): number {
+    if (this.#gone() < 0) return -ENODEV;
     return this.#tunables.get(name) ?? (this.#rule("tunable.unknown") ? -ENOENT : 0);
   }
 
   /** See {@linkcode EnclaveControl.writeTunable}. */
   writeTunable(name: string, value: number): number {
+    if (this.#gone() < 0) return -ENODEV;
     if (!this.#tunables.has(name)) return this.#rule("tunable.unknown") ? -ENOENT : 0;
-    if (!Number.isInteger(value) || value < 0) return this.#rule("tunable.value") ? -EINVAL : 0;
     const is_time = name === "runnable_timeout";
-    const stored = is_time || !this.#rule("tunable.boolean") ? value : Math.min(value, 1);
+    const is_valid = (value | 0) === value && (value >= 0 || !is_time);
+    if (!is_valid && this.#rule("tunable.value")) return -EINVAL;
+    const stored = is_time || !this.#rule("tunable.boolean") ? value : Number(value !== 0);
     this.#tunables.set(name, stored);
     if (is_time) this.#armTimeout();
     else if (name === "deliver_ticks" || name === "commit_at_tick") this.#startTicks();
@@ -419,7 +466,8 @@ export class SimEnclave implements EnclaveControl {
     const target = machine.cpus[cpu.id];
     const deliver = this.tunable("deliver_ticks") !== 0 || !this.#rule("message.ticks_off");
     if (deliver) machine.messages.tick(target);
-    if (this.tunable("commit_at_tick") !== 0) this.commits.greedyPoint(target);
+    const commit = this.tunable("commit_at_tick") !== 0 || !this.#rule("commit.tick_off");
+    if (commit) this.commits.tickPoint(target);
   }
 
   #armTimeout(): void {
@@ -458,13 +506,15 @@ export class SimEnclave implements EnclaveControl {
   #destroy(reason: string): void {
     this.#destroyed = true;
     this.#online = false;
-    for (const agent of [...this.agents.values()]) agent.leave();
+    if (this.#rule("destroy.agents")) {
+      for (const agent of [...this.agents.values()]) agent.leave();
+    }
     if (this.#rule("destroy.fallback")) {
       for (const thread of [...this.tasks.values()]) this.#fallBack(thread);
     }
     for (const id of this.#cpus) {
       const cpu = this.#machine.cpus[id];
-      cpu.enclave = null;
+      if (this.#rule("destroy.cpus")) cpu.enclave = null;
       this.#machine.resched(cpu);
     }
     this.on_destroyed?.(reason);

@@ -5,11 +5,16 @@
  *
  * @module
  */
-import { GHOST_SW_TASK_ONCPU, GHOST_SW_TASK_RUNNABLE } from "../../ffi/abi/constants.ts";
+import {
+  ELIDE_PREEMPT,
+  GHOST_SW_TASK_ONCPU,
+  GHOST_SW_TASK_RUNNABLE,
+} from "../../ffi/abi/constants.ts";
 import type { Abi } from "../../ffi/abi/abi.ts";
 import { InvariantError } from "../../lib/invariant.ts";
 import type { SimAgent } from "./agent.ts";
 import type { SimCosts } from "./costs.ts";
+import type { SimEnclave } from "./enclave.ts";
 import { EventQueue } from "./event_queue.ts";
 import type { FaultTable } from "./faults.ts";
 import { FaultInjector } from "./fault_injector.ts";
@@ -68,6 +73,8 @@ export interface MachineOptions {
   readonly costs: SimCosts;
   /** Number of CPUs. */
   readonly cpu_count: number;
+  /** Number of NUMA nodes. */
+  readonly node_count: number;
   /** Fault points and their hits. */
   readonly faults: FaultTable;
   /** Whether a rule of the kernel is in force; mutants lack one. */
@@ -122,6 +129,10 @@ export class SimMachine {
   forgotten_after_ns: number = Infinity;
   /** Fault points that act on threads. */
   readonly injector: FaultInjector;
+  /** Enclave of each queue that is open; a queue's number is unique on the machine. */
+  readonly queue_owners: Map<number, SimEnclave> = new Map();
+  /** Number of the next queue. */
+  next_queue_id = 3;
   /** Calls of {@linkcode at}. */
   readonly #calls = new Map<number, () => void>();
   readonly #kernel_memory = new Set<ArrayBufferLike>();
@@ -170,10 +181,13 @@ export class SimMachine {
     const thread = new SimThread(this.first_tid + this.threads.length, undefined, name);
     this.threads.push(thread);
     thread.script = script(thread);
+    thread.parent = parent;
     thread.cpu = parent === null ? thread.tid % this.cpus.length : parent.cpu;
     this.live_count++;
     const enclave = parent === null ? null : parent.enclave;
-    if (enclave === null || !enclave.inherit(thread)) this.wake(thread, thread.cpu);
+    const inherits = enclave !== null && this.options.has_rule("fork.inherits") &&
+      enclave.inherit(thread);
+    if (!inherits) this.wake(thread, thread.cpu);
     return thread;
   }
 
@@ -371,7 +385,7 @@ export class SimMachine {
         this.messages.latchedPreempted(cpu);
         return true;
       }
-      this.#notIdle(cpu);
+      this.#notIdle(cpu, agent_ready ? null : cpu.waiting.first);
       if (agent_ready) {
         this.#setMode(cpu, MODE_AGENT, null);
         agent.dispatch();
@@ -387,10 +401,11 @@ export class SimMachine {
     return agent !== null && agent.wakeOnIdle();
   }
 
-  #notIdle(cpu: SimCpu): void {
+  /** An idle CPU gets something to run: a thread, or its agent (null). */
+  #notIdle(cpu: SimCpu, next: SimThread | null): void {
     if (!cpu.want_not_idle) return;
-    cpu.want_not_idle = false;
-    this.messages.cpuNotIdle(cpu, cpu.waiting.first ?? cpu.latched);
+    cpu.want_not_idle = !this.options.has_rule("message.not_idle_once");
+    this.messages.cpuNotIdle(cpu, next);
   }
 
   #requeueDefault(cpu: SimCpu): void {
@@ -424,7 +439,7 @@ export class SimMachine {
   /** Switches to the latched thread; a ghOSt thread on the CPU is preempted by it. */
   #runLatched(cpu: SimCpu): boolean {
     if (cpu.mode === MODE_GHOST) {
-      this.preemptCurrent(cpu);
+      this.preemptCurrent(cpu, (cpu.latched_flags & ELIDE_PREEMPT) !== 0);
       return true;
     }
     const thread = cpu.latched as SimThread;
@@ -432,7 +447,7 @@ export class SimMachine {
     if (this.options.faults.roll("latch_failure") && this.messages.latchFailed(cpu, thread)) {
       return true;
     }
-    this.#notIdle(cpu);
+    this.#notIdle(cpu, thread);
     cpu.run_flags = cpu.latched_flags;
     this.start(cpu, thread, MODE_GHOST, cpu.latched_cost_ns);
     return false;
@@ -468,11 +483,16 @@ export class SimMachine {
     }
   }
 
-  /** Takes the running ghOSt thread off its CPU though it could run on. */
-  preemptCurrent(cpu: SimCpu): void {
+  /**
+   * Takes the running ghOSt thread off its CPU though it could run on.
+   *
+   * @param elide The transaction that displaces it asked for no message (ELIDE_PREEMPT).
+   */
+  preemptCurrent(cpu: SimCpu, elide = false): void {
     const thread = cpu.current as SimThread;
     this.offCpu(cpu, thread, READY);
-    this.messages.taskPreempted(cpu, thread, false);
+    if (elide && this.options.has_rule("run.elide_preempt")) this.messages.taskElided(thread);
+    else this.messages.taskPreempted(cpu, thread, false);
   }
 
   /** Stops a running thread, gives it a new state and leaves the CPU without a thread. */

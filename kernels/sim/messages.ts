@@ -41,10 +41,17 @@ import type { SimAgent } from "./agent.ts";
 import type { SimMachine } from "./machine.ts";
 import { EVENT_AGENT_WAKE } from "./machine.ts";
 import type { SimQueue } from "./producer_ring.ts";
+import type { RuleName } from "./rules.ts";
 import { DEAD, MODE_AGENT, READY, type SimCpu, type SimThread } from "./thread.ts";
 
 /** Words of the payload, behind the header. */
 const P = 2;
+/** Payload word of `cpu_seqnum` in messages that also tell the runtime or the commit time. */
+const CPU_SEQNUM = 4;
+/** Payload word of `cpu_seqnum` in TASK_DEPARTED. */
+const DEPARTED_CPU_SEQNUM = 2;
+/** From this version on TASK_ON_CPU says that the task runs; before, that it was latched. */
+const ON_CPU_SINCE = 78;
 const EINVAL = 22;
 
 /** Sends messages. */
@@ -103,7 +110,9 @@ export class Messages {
     if (!machine.options.has_rule("queue.wake")) return;
     const { wakeup_cpus } = queue;
     if (wakeup_cpus.length === 0) return;
-    const cpu = wakeup_cpus.includes(preferred_cpu) ? preferred_cpu : wakeup_cpus[0];
+    const is_target = wakeup_cpus.includes(preferred_cpu) &&
+      machine.options.has_rule("queue.preferred_cpu");
+    const cpu = is_target ? preferred_cpu : wakeup_cpus[0];
     const { agent } = machine.cpus[cpu];
     if (agent === null) return;
     if (machine.options.has_rule("queue.barrier_inc")) agent.bumpBarrier();
@@ -133,6 +142,10 @@ export class Messages {
     thread.new_pending = false;
     const layout = this.#machine.options.abi.words;
     const words = this.#begin(MSG_TASK_NEW);
+    if (layout.new_parent_gtid >= 0) {
+      words[P + layout.new_parent_gtid] = thread.parent?.gtid_lo ?? 0;
+      words[P + layout.new_parent_gtid + 1] = thread.parent?.gtid_hi ?? 0;
+    }
     storeU64(words, P + layout.new_runtime, thread.runtime_ns);
     words[P + layout.new_runnable] = thread.state === READY ? 1 : 0;
     if (layout.new_nice >= 0) words[P + layout.new_nice] = thread.nice;
@@ -151,7 +164,9 @@ export class Messages {
     words[P + PAYLOAD.wakeup_deferrable] = faults.roll("task_wake_deferrable") ? 1 : 0;
     words[P + PAYLOAD.wakeup_last_ran_cpu] = thread.cpu;
     if (faults.roll("task_wake_other_cpu")) thread.cpu = faults.below(machine.cpus.length);
-    const wake_up_cpu = enclave.tunable("wake_on_waker_cpu") !== 0 ? waker_cpu : thread.cpu;
+    const on_waker = enclave.tunable("wake_on_waker_cpu") !== 0 &&
+      machine.options.has_rule("wakeup.on_waker_cpu");
+    const wake_up_cpu = on_waker ? waker_cpu : thread.cpu;
     words[P + PAYLOAD.wakeup_wake_up_cpu] = wake_up_cpu;
     words[P + PAYLOAD.wakeup_waker_cpu] = waker_cpu;
     this.#sendTask(thread, wake_up_cpu);
@@ -160,14 +175,15 @@ export class Messages {
   #offCpuWords(type: number, cpu: SimCpu, thread: SimThread, cpu_word: number): Int32Array {
     const words = this.#begin(type);
     storeU64(words, P + PAYLOAD.runtime, thread.runtime_ns);
+    storeU64(words, P + CPU_SEQNUM, ++cpu.seqnum);
     words[P + cpu_word] = cpu.id;
     words[P + cpu_word + 1] = thread.in_switchto ? 1 : 0;
     thread.in_switchto = false;
     return words;
   }
 
-  #returnToAgent(cpu: SimCpu, flag: number): void {
-    if ((cpu.run_flags & flag) !== 0) cpu.agent?.wake();
+  #returnToAgent(cpu: SimCpu, run_flags: number, flag: number, rule: RuleName): void {
+    if ((run_flags & flag) !== 0 && this.#machine.options.has_rule(rule)) cpu.agent?.wake();
   }
 
   /** A running task blocked. */
@@ -175,7 +191,7 @@ export class Messages {
     if (thread.enclave === null) return;
     this.#offCpuWords(MSG_TASK_BLOCKED, cpu, thread, PAYLOAD.blocked_cpu);
     this.#sendTask(thread, cpu.id);
-    this.#returnToAgent(cpu, RTLA_ON_BLOCKED);
+    this.#returnToAgent(cpu, cpu.run_flags, RTLA_ON_BLOCKED, "run.rtla_on_blocked");
   }
 
   /** A running task gave the CPU up. */
@@ -183,7 +199,7 @@ export class Messages {
     if (thread.enclave === null) return;
     this.#offCpuWords(MSG_TASK_YIELD, cpu, thread, PAYLOAD.preempt_cpu);
     this.#sendTask(thread, cpu.id);
-    this.#returnToAgent(cpu, RTLA_ON_YIELD);
+    this.#returnToAgent(cpu, cpu.run_flags, RTLA_ON_YIELD, "run.rtla_on_yield");
   }
 
   /** A task lost its CPU, or its latch. */
@@ -193,7 +209,14 @@ export class Messages {
     const words = this.#offCpuWords(MSG_TASK_PREEMPT, cpu, thread, PAYLOAD.preempt_cpu);
     if (was_latched) words[P + PAYLOAD.preempt_flags] |= 1 << 8;
     this.#sendTask(thread, cpu.id);
-    this.#returnToAgent(cpu, RTLA_ON_PREEMPT);
+    const run_flags = was_latched ? cpu.latched_flags : cpu.run_flags;
+    this.#returnToAgent(cpu, run_flags, RTLA_ON_PREEMPT, "run.rtla_on_preempt");
+  }
+
+  /** A task lost its CPU without a message (ELIDE_PREEMPT): only its barrier tells. */
+  taskElided(thread: SimThread): void {
+    thread.in_switchto = false;
+    thread.enclave?.status.bump(thread.status_index);
   }
 
   /** The latched task of a CPU will not run now. */
@@ -220,9 +243,22 @@ export class Messages {
 
   /** A committed task is on its CPU; told only if the transaction asked. */
   taskOnCpu(cpu: SimCpu, thread: SimThread): void {
-    if ((cpu.run_flags & SEND_TASK_ON_CPU) === 0) return;
+    if (this.#machine.options.abi.version < ON_CPU_SINCE) return;
+    this.#sendOnCpu(cpu, thread, cpu.run_flags);
+  }
+
+  /** A task was committed to a CPU; told by old ABIs only, and only if the transaction asked. */
+  taskLatched(cpu: SimCpu, thread: SimThread): void {
+    if (this.#machine.options.abi.version >= ON_CPU_SINCE) return;
+    this.#sendOnCpu(cpu, thread, cpu.latched_flags);
+  }
+
+  #sendOnCpu(cpu: SimCpu, thread: SimThread, run_flags: number): void {
+    const asked = (run_flags & SEND_TASK_ON_CPU) !== 0;
+    if (!asked && this.#machine.options.has_rule("message.on_cpu_asked")) return;
     const words = this.#begin(MSG_TASK_ON_CPU);
-    storeU64(words, P + PAYLOAD.on_cpu_commit_time, this.#machine.now_ns);
+    storeU64(words, P + PAYLOAD.on_cpu_commit_time, cpu.commit_ns);
+    storeU64(words, P + CPU_SEQNUM, cpu.seqnum);
     words[P + PAYLOAD.on_cpu_cpu] = cpu.id;
     this.#sendTask(thread, cpu.id);
   }
@@ -231,6 +267,7 @@ export class Messages {
   taskSwitchto(cpu: SimCpu, thread: SimThread): void {
     const words = this.#begin(MSG_TASK_SWITCHTO);
     storeU64(words, P + PAYLOAD.runtime, thread.runtime_ns);
+    storeU64(words, P + CPU_SEQNUM, ++cpu.seqnum);
     words[P + PAYLOAD.switchto_cpu] = cpu.id;
     this.#sendTask(thread, cpu.id);
   }
@@ -245,6 +282,7 @@ export class Messages {
       GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE,
     );
     const words = this.#begin(MSG_TASK_DEPARTED);
+    storeU64(words, P + DEPARTED_CPU_SEQNUM, ++this.#machine.cpus[thread.cpu].seqnum);
     words[P + PAYLOAD.departed_cpu] = thread.cpu;
     words[P + PAYLOAD.departed_flags] = (thread.in_switchto ? 1 : 0) | (was_current ? 1 << 8 : 0);
     thread.in_switchto = false;
@@ -303,8 +341,9 @@ export class Messages {
 
   /** An agent blocked or woke up. */
   agentRunnability(agent: SimAgent, type: number): void {
-    if (agent.enclave.tunable("deliver_agent_runnability") === 0) return;
-    if (!this.has(MSG_CPU_AGENT_BLOCKED)) return;
+    const wanted = agent.enclave.tunable("deliver_agent_runnability") !== 0 ||
+      !this.#machine.options.has_rule("message.runnability_off");
+    if (!wanted || !this.has(MSG_CPU_AGENT_BLOCKED)) return;
     const words = this.#begin(type);
     words[P + PAYLOAD.cpu] = agent.cpu;
     this.#sendCpu(agent, agent.queue);
@@ -312,12 +351,13 @@ export class Messages {
 
   /** An idle CPU whose transaction asked for it is busy again. */
   cpuNotIdle(cpu: SimCpu, next: SimThread | null): void {
-    if (cpu.agent === null) return;
+    const { agent } = cpu;
+    if (agent === null) return;
     const words = this.#begin(MSG_CPU_NOT_IDLE);
     words[P + PAYLOAD.cpu] = cpu.id;
-    words[P + PAYLOAD.not_idle_next_gtid] = next?.gtid_lo ?? 0;
-    words[P + PAYLOAD.not_idle_next_gtid + 1] = next?.gtid_hi ?? 0;
-    this.#sendCpu(cpu.agent, cpu.agent.queue);
+    words[P + PAYLOAD.not_idle_next_gtid] = next?.gtid_lo ?? agent.gtid_lo;
+    words[P + PAYLOAD.not_idle_next_gtid + 1] = next?.gtid_hi ?? agent.gtid_hi;
+    this.#sendCpu(agent, agent.queue);
   }
 
   /** A scheduler tick. */

@@ -95,7 +95,7 @@ function switchTo(machine: SimMachine, cpu: SimCpu, thread: SimThread, tid: numb
   const enclave = thread.enclave;
   const possible = enclave !== null && target !== undefined &&
     target.enclave === enclave && target.state === SLEEPING && !target.gated &&
-    enclave.tunable("switchto_disabled") === 0;
+    (enclave.tunable("switchto_disabled") === 0 || !machine.options.has_rule("switchto.disabled"));
   if (possible) giveCpu(machine, cpu, thread, target);
   else fallAsleep(machine, cpu, thread, 1);
 }

@@ -85,6 +85,7 @@ export class SimKernel implements Kernel {
       abi,
       costs: options.costs ?? DEFAULT_COSTS,
       cpu_count: this.#rows.length,
+      node_count: 1 + Math.max(...this.#rows.map((row) => row.numa_node)),
       faults: this.faults,
       has_rule: mutant === undefined ? () => true : (name) => name !== mutant,
     });

@@ -68,6 +68,10 @@ export class SimThread {
   status_index: number = -1;
   /** Status word of the last stay in ghOSt that user space has not freed, or −1. */
   departed_index: number = -1;
+  /** Enclave of that stay. */
+  departed_from: SimEnclave | null = null;
+  /** The thread that forked it. */
+  parent: SimThread | null = null;
   /** Queue that gets its messages. */
   queue: SimQueue | null = null;
   /** TASK_NEW has not been sent yet. */
@@ -175,6 +179,10 @@ export class SimCpu {
   latched_cost_ns = 0;
   /** Run flags of the latched thread's transaction. */
   latched_flags = 0;
+  /** When the last transaction that latched a thread was committed. */
+  commit_ns = 0;
+  /** Counts commits and the messages that say what became of them (`cpu_seqnum`). */
+  seqnum = 0;
   /** Run flags under which the current ghOSt thread runs. */
   run_flags = 0;
   /** Wants MSG_CPU_NOT_IDLE at the next change to busy. */
