@@ -44,6 +44,9 @@ export abstract class GlobalScheduler extends Scheduler {
   /** Decides for all CPUs; messages have been read. */
   protected abstract globalSchedule(): void;
 
+  /** Agents of a global queue hand no rows over. */
+  protected taskReceived(_row: number): void {}
+
   /** The role is about to move to a CPU; settle what is under way there. */
   protected beforeHandOff(_target_index: number): void {}
 

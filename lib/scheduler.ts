@@ -36,6 +36,7 @@ import {
 import { storeU64 } from "../ffi/memory.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { discoverTasks } from "./discovery.ts";
+import { gtidName } from "./gtid.ts";
 import { MessageCursor } from "./message.ts";
 import { type Policy, type Verdict, YIELD } from "./policy.ts";
 import { assertInvariant } from "./invariant.ts";
@@ -56,6 +57,10 @@ export abstract class Scheduler implements Policy {
   protected readonly agent: AgentContext;
   /** Counter of this CPU: messages taken from the queue. */
   protected readonly message_count: Int32Array;
+  /** Counter of this CPU: transactions of this agent that were committed. */
+  protected readonly commit_count: Int32Array;
+  /** Counter of this CPU: transactions of this agent that the kernel refused. */
+  protected readonly refused_count: Int32Array;
   readonly #message: MessageCursor;
   readonly #unknown_count: Int32Array;
   readonly #missed_departure_count: Int32Array;
@@ -74,6 +79,8 @@ export abstract class Scheduler implements Policy {
     this.agent = agent;
     this.#message = new MessageCursor(agent.abi);
     this.message_count = agent.state.cpu("message_count", agent.cpu);
+    this.commit_count = agent.state.cpu("commit_count", agent.cpu);
+    this.refused_count = agent.state.cpu("refused_count", agent.cpu);
     this.#unknown_count = agent.state.cpu("unknown_count", agent.cpu);
     this.#missed_departure_count = agent.state.cpu("missed_departure_count", agent.cpu);
     // These two belong to the queue, which several agents may read in turn.
@@ -160,6 +167,12 @@ export abstract class Scheduler implements Policy {
   /** True if the default class wants this CPU: the agent should give it up soon. */
   protected agentBoosted(): boolean {
     return (this.agentFlags() & GHOST_SW_BOOST_PRIO) !== 0;
+  }
+
+  /** What to call a task in a dump. */
+  protected taskName(row: number): string {
+    const { tasks } = this.agent;
+    return gtidName(tasks.gtid_lo[row], tasks.gtid_hi[row]);
   }
 
   /** True if a task is on a CPU at this moment, perhaps on its way off. */

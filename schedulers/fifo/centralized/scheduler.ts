@@ -15,7 +15,6 @@ import { COMMIT_AT_TXN_COMMIT } from "../../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../../lib/agent_context.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../../lib/fifo_queue.ts";
 import { GLOBAL_AGENT_COLUMNS, GlobalScheduler } from "../../../lib/global_scheduler.ts";
-import { gtidName } from "../../../lib/gtid.ts";
 import { assertInvariant } from "../../../lib/invariant.ts";
 import type { MessageCursor } from "../../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../../lib/policy.ts";
@@ -54,15 +53,13 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   readonly #current: Int32Array;
   readonly #chosen: Int32Array;
   readonly #last_commit_ns: Float64Array;
-  readonly #commit_count: Int32Array;
-  readonly #refused_count: Int32Array;
   readonly #run_queue: FifoQueue;
   readonly #yielding: FifoQueue;
 
   /** @param agent What the agent lends to the policy. */
   constructor(agent: AgentContext, config: FifoCentralizedConfig) {
     super(agent, config.global_cpu);
-    const { state, tasks, cpu } = agent;
+    const { state, tasks } = agent;
     this.#config = config;
     this.#state = state.task("state");
     this.#prio_boost = state.task("prio_boost");
@@ -71,8 +68,6 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
     this.#current = state.global("current");
     this.#chosen = new Int32Array(agent.cpus.length);
     this.#last_commit_ns = state.globalF64("last_commit_ns");
-    this.#commit_count = state.cpu("commit_count", cpu);
-    this.#refused_count = state.cpu("refused_count", cpu);
     this.#run_queue = new FifoQueue(state.global("run_queue"), tasks.next, tasks.prev);
     this.#yielding = new FifoQueue(state.global("yielding"), tasks.next, tasks.prev);
   }
@@ -99,11 +94,8 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 
   /** True if a CPU can run ghOSt tasks and its task, if any, has used its slice. */
   #wantsTask(index: number, now_ns: number): boolean {
-    if (this.#current[index] !== 0) {
-      const ran_ns = now_ns - this.#last_commit_ns[index];
-      if (ran_ns < this.#config.preemption_time_slice_ns) return false;
-    }
-    return this.isAvailable(index);
+    const ran_ns = this.#current[index] === 0 ? Infinity : now_ns - this.#last_commit_ns[index];
+    return ran_ns >= this.#config.preemption_time_slice_ns && this.isAvailable(index);
   }
 
   /** The first task in the queue that can be committed now, taken out of the queue; or −1. */
@@ -127,7 +119,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
       const row = this.#chosen[position];
       const index = this.#task_index[row] - 1;
       if (txnSucceeded(txns.state(cpus[index]))) {
-        this.#commit_count[0]++;
+        this.commit_count[0]++;
         const previous = this.#current[index] - 1;
         this.#current[index] = row + 1;
         this.#last_commit_ns[index] = now_ns;
@@ -136,7 +128,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
         this.#prio_boost[row] = 0;
         if (previous >= 0) this.#enqueue(previous);
       } else {
-        this.#refused_count[0]++;
+        this.refused_count[0]++;
         this.#prio_boost[row] = 1;
         this.#enqueue(row);
       }
@@ -153,8 +145,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   #enqueue(row: number): void {
     if (this.#state[row] === YIELDING) this.#yielding.remove(row);
     this.#setState(row, QUEUED);
-    const first = this.#prio_boost[row] !== 0 || this.#preempted[row] !== 0;
-    if (first) this.#run_queue.pushFront(row);
+    if ((this.#prio_boost[row] | this.#preempted[row]) !== 0) this.#run_queue.pushFront(row);
     else this.#run_queue.pushBack(row);
   }
 
@@ -170,11 +161,6 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
     if (state !== BLOCKED) this.#setState(row, BLOCKED);
   }
 
-  #makeRunnable(row: number): void {
-    this.taskOff(row);
-    this.#enqueue(row);
-  }
-
   /** See {@linkcode Scheduler}. */
   protected taskNew(row: number, message: MessageCursor): void {
     if (message.runnable()) this.#enqueue(row);
@@ -183,7 +169,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   /** See {@linkcode Scheduler}. */
   protected taskRunnable(row: number, message: MessageCursor): void {
     this.#prio_boost[row] = message.deferrable() ? 0 : 1;
-    this.#makeRunnable(row);
+    this.#enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
@@ -191,23 +177,21 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
     // Preempted by its successor, which this agent committed: it has queued already, at the back.
     if (this.#state[row] === QUEUED) return;
     this.#preempted[row] = 1;
-    this.#makeRunnable(row);
+    this.taskOff(row);
+    this.#enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskYield(row: number, _message: MessageCursor): void {
-    this.#makeRunnable(row);
+    this.taskOff(row);
+    this.#enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskLatchFailure(row: number, _message: MessageCursor): void {
     if (this.#state[row] !== ON_CPU) return;
     this.#prio_boost[row] = 1;
-    this.#makeRunnable(row);
-  }
-
-  /** See {@linkcode Scheduler}: never called, agents of a global queue hand no rows over. */
-  protected taskReceived(row: number): void {
+    this.taskOff(row);
     this.#enqueue(row);
   }
 
@@ -234,19 +218,14 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
         if (tasks.owner[row] === 0) continue;
         const cpu = this.#state[row] === ON_CPU ? cpus[this.#task_index[row] - 1] : -1;
         const state = STATE_NAMES[this.#state[row]].padEnd(12);
-        text += `${this.#nameOf(row).padEnd(12)}${state}${cpu}\n`;
+        text += `${this.taskName(row).padEnd(12)}${state}${cpu}\n`;
       }
     }
     const running = cpus.map((cpu, index) => {
       const row = this.#current[index] - 1;
-      return `${cpu}:${row < 0 ? "none" : this.#nameOf(row)} `;
+      return `${cpu}:${row < 0 ? "none" : this.taskName(row)} `;
     });
     return `${text}SchedState: ${running.join("")} rq_l=${this.#run_queue.length}\n`;
-  }
-
-  #nameOf(row: number): string {
-    const { tasks } = this.agent;
-    return gtidName(tasks.gtid_lo[row], tasks.gtid_hi[row]);
   }
 }
 

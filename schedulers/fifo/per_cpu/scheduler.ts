@@ -15,7 +15,6 @@
 import { COMMIT_AT_TXN_COMMIT, RTLA_ON_IDLE } from "../../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../../lib/agent_context.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../../lib/fifo_queue.ts";
-import { gtidName } from "../../../lib/gtid.ts";
 import { assertInvariant } from "../../../lib/invariant.ts";
 import type { MessageCursor } from "../../../lib/message.ts";
 import {
@@ -52,8 +51,6 @@ export class FifoPerCpuScheduler extends Scheduler {
   readonly #current: Int32Array;
   readonly #pending: Int32Array;
   readonly #next_cpu: Int32Array;
-  readonly #commit_count: Int32Array;
-  readonly #refused_count: Int32Array;
   readonly #own_index: number;
   /** The run queue of this CPU. */
   protected readonly run_queue: FifoQueue;
@@ -68,8 +65,6 @@ export class FifoPerCpuScheduler extends Scheduler {
     this.#prio_boost = state.task("prio_boost");
     this.#current = state.cpu("current", cpu);
     this.#pending = state.cpu("pending", cpu);
-    this.#commit_count = state.cpu("commit_count", cpu);
-    this.#refused_count = state.cpu("refused_count", cpu);
     this.#next_cpu = state.global("next_cpu");
     this.#own_index = agent.cpuIndex(cpu);
     this.run_queue = new FifoQueue(state.cpu("run_queue", cpu), tasks.next, tasks.prev);
@@ -91,13 +86,13 @@ export class FifoPerCpuScheduler extends Scheduler {
     if (!txnCommitted(state)) return false;
     this.#pending[0] = 0;
     if (txnSucceeded(state)) {
-      this.#commit_count[0]++;
+      this.commit_count[0]++;
       this.#setState(row, ON_CPU);
       this.#current[0] = row + 1;
       this.#preempted[row] = 0;
       this.#prio_boost[row] = 0;
     } else {
-      this.#refused_count[0]++;
+      this.refused_count[0]++;
       this.#setState(row, RUNNABLE);
       this.#prio_boost[row] = 1;
       this.enqueue(row);
@@ -254,7 +249,7 @@ export class FifoPerCpuScheduler extends Scheduler {
       text += "task        state   cpu\n";
       for (let row = 0; row < tasks.usedCount(); row++) {
         if (tasks.owner[row] !== owner_id) continue;
-        const name = this.#nameOf(row).padEnd(12);
+        const name = this.taskName(row).padEnd(12);
         const state = String(this.#state[row]).padEnd(8);
         const placed = String(cpus[this.#cpu_index[row] - 1] ?? -1).padEnd(8);
         const preempted = this.#preempted[row] !== 0 ? "P" : "-";
@@ -265,13 +260,8 @@ export class FifoPerCpuScheduler extends Scheduler {
     const current = this.#current[0] - 1;
     const empty = current < 0 && this.run_queue.length === 0;
     if (empty && (flags & DUMP_EMPTY_RUNQUEUES) === 0) return text;
-    const name = current < 0 ? "none" : this.#nameOf(current);
+    const name = current < 0 ? "none" : this.taskName(current);
     return `${text}SchedState[${cpu}]: ${name} rq_l=${this.run_queue.length}\n`;
-  }
-
-  #nameOf(row: number): string {
-    const { tasks } = this.agent;
-    return gtidName(tasks.gtid_lo[row], tasks.gtid_hi[row]);
   }
 }
 
