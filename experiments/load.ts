@@ -1,0 +1,52 @@
+/**
+ * What an experiment's load is: threads whose scripts say what they do, without a word on where
+ * they run. A script is a generator; it yields actions (use the CPU, sleep, block) and calls its
+ * {@linkcode LoadThread} for everything that a thread asks the operating system for.
+ *
+ * @module
+ */
+import type { Prng } from "../lib/prng.ts";
+import type { Script } from "../kernels/sim/actions.ts";
+
+/** One thread of a load, as its own script and its parent see it. */
+export interface LoadThread {
+  /** Random numbers of the load; the same seed gives the same ones. */
+  readonly prng: Prng;
+  /** True if the thread is in ghOSt now (`sched_getscheduler`). */
+  inGhost(): boolean;
+  /** True once its script is over. */
+  hasEnded(): boolean;
+  /** Moves the thread from the default class into ghOSt. */
+  enterGhost(): void;
+  /** Moves the thread to the default class; another thread may ask for it. */
+  leaveGhost(): void;
+  /** Starts a child, in the class that this thread is in. */
+  fork(name: string, script: LoadScript): LoadThread;
+  /** Waits until all children have ended. */
+  join(): Script;
+  /** Notes that something is not as the load expects, and goes on. */
+  expect(holds: boolean, what: string): void;
+}
+
+/** Makes the script of a thread. */
+export type LoadScript = (self: LoadThread) => Script;
+
+/** One part of a load with figures of its own. */
+export interface SubTest {
+  /** As upstream calls it. */
+  readonly name: string;
+  /** Threads that it starts, without the one that starts them. */
+  readonly thread_count: number;
+  /** The thread that starts the others; it begins in the default class. */
+  readonly main: LoadScript;
+}
+
+/** A load: sub-tests that run one after the other. */
+export interface Load {
+  /** Value of `--workload`. */
+  readonly name: string;
+  /** One line for `--help`. */
+  readonly summary: string;
+  /** The sub-tests in order. */
+  readonly sub_tests: readonly SubTest[];
+}

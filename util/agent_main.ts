@@ -1,0 +1,158 @@
+/**
+ * The main function that all agents share: flags, the choice of a kernel, and errors as one line
+ * with an exit status.
+ *
+ * @module
+ */
+import { ABI_VERSIONS } from "../ffi/abi/abi.ts";
+import { WORKLOADS } from "../experiments/workloads.ts";
+import type { Load } from "../experiments/load.ts";
+import { chooseKernel, probeKernel, realKernelFault } from "../kernels/choose.ts";
+import { OperatingError, UsageError } from "../lib/errors.ts";
+import { type ReadText, readTextFile } from "../lib/host_files.ts";
+import type { PolicyDefinition } from "../lib/policy.ts";
+import { Topology } from "../lib/topology.ts";
+import { VERSION } from "../lib/version.ts";
+import { AGENT_FLAGS, agentOptions, SIM_FLAGS, simFlagFault } from "./agent_flags.ts";
+import { type Flag, flagsHelp, parseFlags } from "./flags.ts";
+import { runSimAgent } from "./sim_agent.ts";
+
+/** Exit status after a broken invariant, or a policy that threw. */
+export const EXIT_BROKEN = 3;
+
+/** One agent executable. */
+export interface AgentProgram {
+  /** Name of the executable. */
+  readonly name: string;
+  /** One line for `--help`. */
+  readonly summary: string;
+  /** Its policy. */
+  readonly policy: PolicyDefinition;
+  /** Flags of its own. */
+  readonly flags?: readonly Flag[];
+  /** Loads for the simulated kernel; those of experiments/ unless told otherwise. */
+  readonly workloads?: readonly Load[];
+  /** Last words on stdout: upstream's differ from agent to agent. */
+  readonly done_text: string;
+}
+
+/** What an agent's main function uses of its process. */
+export interface AgentHost {
+  /** Writes text to stdout, at once. */
+  stdout(text: string): void;
+  /** Writes text to stderr, at once. */
+  stderr(text: string): void;
+  /** True if stderr is a terminal, where a line may be rewritten. */
+  readonly is_terminal: boolean;
+  /** Reads small files of the host. */
+  readonly read: ReadText;
+  /** The effective user; null where the host has none. */
+  uid(): number | null;
+}
+
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  let bytes = new TextEncoder().encode(text);
+  try {
+    while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
+  } catch (error) {
+    // Whoever read our output has gone; the work itself goes on.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+/** The process itself. */
+export const PROCESS_HOST: AgentHost = {
+  stdout: (text) => writeAll(Deno.stdout, text),
+  stderr: (text) => writeAll(Deno.stderr, text),
+  get is_terminal() {
+    return Deno.stderr.isTerminal();
+  },
+  read: readTextFile,
+  uid: () => Deno.uid(),
+};
+
+function helpText(program: AgentProgram): string {
+  const own = program.flags ?? [];
+  const workloads = (program.workloads ?? WORKLOADS)
+    .map(({ name, summary }) => `  ${name}  ${summary}\n`).join("");
+  return `usage: ${program.name} [FLAGS]   ${program.summary}\n\n` +
+    flagsHelp([...AGENT_FLAGS, ...own]) +
+    "\nwith --kernel=sim, the simulated kernel:\n" +
+    flagsHelp(SIM_FLAGS) +
+    `\nworkloads:\n${workloads}` +
+    "\nSIGINT ends the agent, a second one ends it at once; SIGUSR1 dumps its state on stderr.\n" +
+    "Exit status: 0 ok, 1 operating failure, 2 usage, 3 broken invariant or policy, 130 after a\n" +
+    "second SIGINT.\n";
+}
+
+function versionText(program: AgentProgram): string {
+  return `${program.name} ${VERSION}\n` +
+    `ghOSt ABI ${
+      ABI_VERSIONS.join(", ")
+    }: record layouts of each are tested against C structures;\n` +
+    "  agents run on --kernel=sim; --kernel=ghost and --kernel=scx are detected, not driven yet\n";
+}
+
+/** What a real kernel has to say to an agent of this version. */
+function realKernel(
+  kernel: "ghost" | "scx",
+  ghost_cpus: string,
+  host: AgentHost,
+): OperatingError {
+  const topology = Topology.fromSysfs(host.read);
+  if (topology instanceof OperatingError) return topology;
+  const cpus = topology.parseCpuStr(ghost_cpus);
+  if (cpus instanceof UsageError) return new UsageError(`--ghost_cpus: ${cpus.fault}`, cpus.cure);
+  return realKernelFault(kernel, probeKernel(host.read), host.uid());
+}
+
+async function run(
+  program: AgentProgram,
+  args: readonly string[],
+  host: AgentHost,
+): Promise<number | OperatingError> {
+  const table = [...AGENT_FLAGS, ...SIM_FLAGS, ...program.flags ?? []];
+  // As upstream, where this token alone counts, wherever it stands.
+  if (args.includes("--ghost_version")) {
+    host.stderr(`${ABI_VERSIONS.join(" ")}\n`);
+    return 0;
+  }
+  const flags = parseFlags(table, args, program.name);
+  if (flags instanceof UsageError) return flags;
+  if (flags.has("help")) {
+    host.stdout(helpText(program));
+    return 0;
+  }
+  if (flags.has("version")) {
+    host.stdout(versionText(program));
+    return 0;
+  }
+  const options = agentOptions(flags);
+  if (options instanceof UsageError) return options;
+  const facts = probeKernel(host.read);
+  const kernel = chooseKernel(options.kernel, facts);
+  if (kernel instanceof UsageError) return kernel;
+  if (kernel === "sim") return await runSimAgent(program, options, host);
+  const sim_flag = simFlagFault(flags);
+  if (sim_flag !== undefined) return sim_flag;
+  return kernel instanceof OperatingError ? kernel : realKernel(kernel, options.ghost_cpus, host);
+}
+
+/**
+ * Runs an agent.
+ *
+ * @param program The agent.
+ * @param args Its arguments.
+ * @param host The process; another one for tests.
+ * @returns The exit status.
+ */
+export async function agentMain(
+  program: AgentProgram,
+  args: readonly string[],
+  host: AgentHost = PROCESS_HOST,
+): Promise<number> {
+  const result = await run(program, args, host);
+  if (typeof result === "number") return result;
+  host.stderr(`${program.name}: ${result.message}\n`);
+  return result.exit_status;
+}

@@ -1,0 +1,350 @@
+/**
+ * An agent on the simulated kernel: makes the machine, runs a load on it under the agent's policy,
+ * shows progress, and writes the figures and the timeline.
+ *
+ * @module
+ */
+import type { Load } from "../experiments/load.ts";
+import { LOAD_COLUMNS, loadCells, loadTable } from "../experiments/load_table.ts";
+import { SimLoadRun } from "../experiments/sim_load.ts";
+import { WORKLOADS } from "../experiments/workloads.ts";
+import { SimEnclave } from "../kernels/sim/enclave.ts";
+import { SimPolicyHost } from "../kernels/sim/host.ts";
+import { SimKernel } from "../kernels/sim/sim_kernel.ts";
+import { parseCpuStr } from "../lib/cpu_list.ts";
+import { EnclaveError } from "../lib/enclave.ts";
+import { OperatingError, UsageError } from "../lib/errors.ts";
+import { MAX_CPU_COUNT } from "../lib/limits.ts";
+import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES } from "../lib/policy.ts";
+import type { AgentOptions } from "./agent_flags.ts";
+import { type AgentHost, type AgentProgram, EXIT_BROKEN } from "./agent_main.ts";
+import { AgentSignals } from "./agent_signals.ts";
+import { OutputFile } from "./output_file.ts";
+import { Progress } from "./progress.ts";
+import { writeHtml } from "./timeline/html.ts";
+import { writePerfetto } from "./timeline/perfetto.ts";
+import { SpanLog } from "./timeline/span_log.ts";
+import type { TextSink, Timeline } from "./timeline/timeline.ts";
+
+/** Sizes that fit the loads of experiments/ and keep the process small. */
+const TASK_CAPACITY = 4096;
+const STATUS_WORD_CAPACITY = 8192;
+const QUEUE_ELEM_COUNT = 16_384;
+/** A runnable thread that waits so long was forgotten: the kernel destroys the enclave. */
+const RUNNABLE_TIMEOUT_MS = 30_000;
+/** Events between two looks at the clock, and ms between two looks at signals. */
+const BATCH_EVENTS = 1000;
+const TURN_MS = 20;
+/** Virtual time between two dumps with `--verbose`. */
+const DUMP_PERIOD_NS = 1_000_000_000;
+
+/** What is asked for, checked. */
+interface SimRequest {
+  readonly load: Load;
+  readonly seed: number;
+  readonly machine_cpus: number;
+  readonly trace: OutputFile | undefined;
+  readonly html: OutputFile | undefined;
+}
+
+function findLoad(program: AgentProgram, name: string): Load | UsageError {
+  const loads = program.workloads ?? WORKLOADS;
+  const known = `give one of: ${loads.map((load) => load.name).join(", ")}`;
+  if (name === "") {
+    return new UsageError("--kernel=sim needs a load", `add --workload=NAME; ${known}`);
+  }
+  return loads.find((load) => load.name === name) ??
+    new UsageError(`unknown workload ${JSON.stringify(name)}`, known);
+}
+
+/** The size of the machine: given, or just enough. */
+function machineCpus(options: AgentOptions): number | UsageError {
+  const enough = options.cpus[options.cpus.length - 1] + 1;
+  if (!options.flags.has("cpus")) return enough;
+  const count = options.flags.integer("cpus", 1, MAX_CPU_COUNT);
+  if (typeof count !== "number") return count;
+  const list = parseCpuStr(options.ghost_cpus, count);
+  if (!(list instanceof UsageError)) return count;
+  return new UsageError(
+    `--ghost_cpus: ${list.fault}`,
+    `the machine of --cpus=${count} has CPUs 0 to ${count - 1}`,
+  );
+}
+
+function openOutput(options: AgentOptions, flag: string): OutputFile | UsageError | undefined {
+  if (!options.flags.has(flag)) return undefined;
+  const file = OutputFile.open(options.flags.text(flag));
+  return file instanceof UsageError ? new UsageError(`--${flag}: ${file.fault}`, file.cure) : file;
+}
+
+function simRequest(program: AgentProgram, options: AgentOptions): SimRequest | UsageError {
+  if (options.enclave !== "") {
+    return new UsageError(
+      "--enclave: the simulated kernel has no enclave of another process",
+      "leave it away",
+    );
+  }
+  const load = findLoad(program, options.flags.text("workload"));
+  if (load instanceof UsageError) return load;
+  const seed = options.flags.integer("seed", 0, Number.MAX_SAFE_INTEGER);
+  if (seed instanceof UsageError) return seed;
+  const machine_cpus = machineCpus(options);
+  if (machine_cpus instanceof UsageError) return machine_cpus;
+  const { flags } = options;
+  if (flags.has("trace") && flags.text("trace") === flags.text("html")) {
+    return new UsageError("--trace and --html name the same file", "give two names");
+  }
+  const trace = openOutput(options, "trace");
+  if (trace instanceof UsageError) return trace;
+  const html = openOutput(options, "html");
+  if (html instanceof UsageError) {
+    trace?.abandon();
+    return html;
+  }
+  return { load, seed, machine_cpus, trace, html };
+}
+
+/** How a run ended. */
+interface Outcome {
+  readonly status: number;
+  /** What to say on stderr, and the state to dump. */
+  readonly complaint: string;
+  readonly dump: string;
+}
+
+const ENDED_WELL: Outcome = { status: 0, complaint: "", dump: "" };
+
+/** One agent process's simulated machine with its policy and its load. */
+class SimAgentRun {
+  readonly #program: AgentProgram;
+  readonly #options: AgentOptions;
+  readonly #request: SimRequest;
+  readonly #host: AgentHost;
+  readonly #signals: AgentSignals;
+  readonly #log = new SpanLog();
+  readonly #kernel: SimKernel;
+  readonly #policy_host: SimPolicyHost;
+  readonly #run: SimLoadRun;
+  #destroyed_because = "";
+  #next_dump_ns = DUMP_PERIOD_NS;
+
+  /** @throws {EnclaveError} If the simulated kernel refuses the enclave. */
+  constructor(
+    program: AgentProgram,
+    options: AgentOptions,
+    request: SimRequest,
+    host: AgentHost,
+    signals: AgentSignals,
+  ) {
+    this.#program = program;
+    this.#options = options;
+    this.#request = request;
+    this.#host = host;
+    this.#signals = signals;
+    const { machine_cpus, seed } = request;
+    this.#kernel = new SimKernel({
+      cpus: machine_cpus,
+      seed,
+      status_word_capacity: STATUS_WORD_CAPACITY,
+    });
+    const { machine, abi } = this.#kernel;
+    const enclave = this.#kernel.createEnclave(options.cpus, abi.version);
+    if (!(enclave instanceof SimEnclave)) {
+      throw new EnclaveError(`make an enclave of CPUs ${options.ghost_cpus}`, enclave);
+    }
+    enclave.on_destroyed = (reason) => this.#destroyed_because = reason;
+    if (request.trace !== undefined || request.html !== undefined) machine.trace = this.#log;
+    this.#policy_host = new SimPolicyHost(this.#kernel, enclave, program.policy, {
+      task_capacity: TASK_CAPACITY,
+      queue_elem_count: QUEUE_ELEM_COUNT,
+    });
+    enclave.writeTunable("runnable_timeout", RUNNABLE_TIMEOUT_MS);
+    this.#run = new SimLoadRun(machine, enclave, request.load, seed);
+    signals.on_dump = () => this.dump(DUMP_ALL_TASKS);
+  }
+
+  /** State of the policy on stderr. */
+  dump(flags: number): void {
+    this.#host.stderr(this.#policy_host.dump(flags));
+  }
+
+  /** Upstream's rule: with `--verbose`, once a second on the agents' clock. */
+  #periodicDump(): void {
+    const { verbose } = this.#options;
+    if (verbose === 0 || this.#kernel.machine.now_ns < this.#next_dump_ns) return;
+    this.#next_dump_ns = this.#kernel.machine.now_ns + DUMP_PERIOD_NS;
+    this.dump(verbose > 1 ? DUMP_EMPTY_RUNQUEUES : 0);
+  }
+
+  /** Runs the load to its end, or until a signal or a failure. */
+  async drive(): Promise<Outcome> {
+    const progress = new Progress(this.#host);
+    let turn_end_ms = performance.now() + TURN_MS;
+    try {
+      while (!this.#signals.is_stopping && this.#advance()) {
+        progress.ended(this.#run.results);
+        if (performance.now() < turn_end_ms) continue;
+        progress.show(this.#run.progress());
+        // Signal handlers run between two turns.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        turn_end_ms = performance.now() + TURN_MS;
+      }
+    } catch (error) {
+      this.#run.stop();
+      return this.#broken(error instanceof Error ? error.message : String(error));
+    } finally {
+      progress.ended(this.#run.results);
+      progress.clear();
+    }
+    this.#run.stop();
+    return this.#outcome();
+  }
+
+  /** False once there is no more to do: after a failure, when the sub-test's threads are done. */
+  #advance(): boolean {
+    this.#periodicDump();
+    if (!this.#run.advance(BATCH_EVENTS)) return false;
+    return !(this.#isBroken() && this.#kernel.machine.live_count === 0);
+  }
+
+  #isBroken(): boolean {
+    return this.#destroyed_because !== "";
+  }
+
+  #broken(complaint: string): Outcome {
+    const flags = DUMP_ALL_TASKS | DUMP_EMPTY_RUNQUEUES;
+    return { status: EXIT_BROKEN, complaint, dump: this.#policy_host.dump(flags) };
+  }
+
+  #outcome(): Outcome {
+    const { failure } = this.#policy_host;
+    const { live_count } = this.#kernel.machine;
+    const ended = live_count === 0
+      ? "its threads went back to the default scheduler and finished"
+      : `${live_count} of its threads are left with the default scheduler`;
+    if (failure !== null) {
+      const complaint = `${this.#destroyed_because}; ${ended}`;
+      return { status: EXIT_BROKEN, complaint, dump: failure.dump };
+    }
+    if (this.#isBroken()) return this.#broken(`${this.#destroyed_because}; ${ended}`);
+    const bad = this.#run.results.filter((result) => result.faults.length > 0);
+    if (bad.length === 0) return ENDED_WELL;
+    return this.#broken(`${bad.map((result) => result.name).join(", ")}: not as expected`);
+  }
+
+  /** The run as far as it has come. */
+  timeline(): Timeline {
+    const { machine, abi } = this.#kernel;
+    machine.flushSpans();
+    const { results } = this.#run;
+    const { seed, machine_cpus, load } = this.#request;
+    return {
+      title: `${this.#program.name}: ${load.name}`,
+      subtitle: `simulated machine of ${machine_cpus} CPUs, ghOSt on CPUs ` +
+        `${this.#options.ghost_cpus}, ABI ${abi.version}, seed ${seed}`,
+      cpus: machine.cpus.map((cpu) => cpu.id),
+      log: this.#log,
+      threadName: (tid) => machine.thread(tid)?.name ?? `thread ${tid}`,
+      marks: results.map(({ name, start_ns, time_ns }) => ({
+        name,
+        start_ns,
+        end_ns: start_ns + time_ns,
+      })),
+      end_ns: machine.now_ns,
+      table: {
+        heads: LOAD_COLUMNS.map(({ head }) => head.trim().replace("\n", " ")),
+        rows: results.map(loadCells),
+      },
+    };
+  }
+
+  /** Writes the files and says which. */
+  writeFiles(): void {
+    const { trace, html } = this.#request;
+    if (trace === undefined && html === undefined) return;
+    const timeline = this.timeline();
+    const write = (
+      file: OutputFile | undefined,
+      writer: (timeline: Timeline, sink: TextSink) => void,
+      cure: string,
+    ): void => {
+      if (file === undefined) return;
+      writer(timeline, file);
+      file.commit();
+      this.#host.stdout(`wrote ${file.path}: ${cure}\n`);
+    };
+    write(trace, writePerfetto, "open it in ui.perfetto.dev or chrome://tracing");
+    write(html, writeHtml, "open it in a browser");
+  }
+
+  /** The table of the sub-tests so far. */
+  table(): string {
+    return loadTable(this.#run.results);
+  }
+}
+
+/** Everything from "Initializing..." to "Done!". */
+async function runRequest(
+  program: AgentProgram,
+  options: AgentOptions,
+  request: SimRequest,
+  host: AgentHost,
+  signals: AgentSignals,
+): Promise<number | OperatingError> {
+  host.stdout("Initializing...\n");
+  let run: SimAgentRun;
+  try {
+    run = new SimAgentRun(program, options, request, host, signals);
+  } catch (error) {
+    if (!(error instanceof EnclaveError)) throw error;
+    return new OperatingError(error.message, "choose other CPUs");
+  }
+  host.stdout("Initialization complete, ghOSt active.\n");
+  const outcome = await run.drive();
+  if (signals.is_stopping) host.stdout("interrupted: the figures so far\n");
+  host.stdout(`\n${run.table()}\n`);
+  if (outcome.status !== 0) {
+    host.stderr(`${program.name}: ${outcome.complaint}\n${outcome.dump}`);
+  }
+  try {
+    run.writeFiles();
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return new OperatingError(
+      `cannot write the timeline: ${why}`,
+      "free space, or give another path",
+    );
+  }
+  host.stdout(program.done_text);
+  return outcome.status;
+}
+
+/**
+ * Runs an agent on the simulated kernel.
+ *
+ * @param program The agent.
+ * @param options Its common flags, checked.
+ * @param host The process.
+ * @returns The exit status, or why it could not run.
+ */
+export async function runSimAgent(
+  program: AgentProgram,
+  options: AgentOptions,
+  host: AgentHost,
+): Promise<number | OperatingError> {
+  const request = simRequest(program, options);
+  if (request instanceof UsageError) return request;
+  const abandon = (): void => {
+    request.trace?.abandon();
+    request.html?.abandon();
+  };
+  const signals = new AgentSignals();
+  signals.on_abort = abandon;
+  signals.listen();
+  try {
+    return await runRequest(program, options, request, host, signals);
+  } finally {
+    signals.close();
+    abandon();
+  }
+}
