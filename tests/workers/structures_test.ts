@@ -6,6 +6,7 @@ import { TaskTable } from "../../lib/task_table.ts";
 import { startStructuresJob } from "./start_job.ts";
 import {
   CHURN_SHAPE,
+  crowdWords,
   mailWords,
   OWNED_COUNT_WORD,
   STABLE_COUNT,
@@ -38,6 +39,11 @@ Deno.test("four threads that allocate, find and free rows never share or lose on
   const all = new Set(rows);
   for (let n = STABLE_COUNT; n < tasks.capacity; n++) all.add(tasks.allocate(7, n << 9, 9));
   assertEquals(all.size, tasks.capacity, "every row is free again, once");
+});
+
+Deno.test("four threads that fill a map to the last slot find what they put in", async () => {
+  const buffer = new SharedArrayBuffer(4 * crowdWords());
+  assertEquals(await Promise.all(startAll("crowd", buffer, 10)), [0, 0, 0, 0]);
 });
 
 Deno.test("four senders and a receiver: nothing lost, nothing twice, each sender in order", async () => {

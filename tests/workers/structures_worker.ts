@@ -8,13 +8,14 @@ import { HARDWARE_MEMORY } from "../../ffi/memory.ts";
 import { Mailbox, mailboxWords } from "../../lib/mailbox.ts";
 import { Prng } from "../../lib/prng.ts";
 import { SharedState, type SharedStateShape } from "../../lib/shared_state.ts";
+import { SharedTaskMap, sharedTaskMapWords } from "../../lib/shared_task_map.ts";
 import { TaskTable } from "../../lib/task_table.ts";
 import { TransactionTable } from "../../lib/transaction.ts";
 
 /** What the thread is told. */
 export interface StructuresJob {
   /** What to do. */
-  readonly action: "churn" | "send" | "receive" | "own";
+  readonly action: "churn" | "crowd" | "send" | "receive" | "own";
   /** Memory of the job; each action has its own layout. */
   readonly buffer: SharedArrayBuffer;
   /** Number of this thread, from 0. */
@@ -77,6 +78,37 @@ function churn(job: StructuresJob): number {
     expect(tasks.find(STABLE_LO, one << 9) === stable[one]);
   }
   for (const row of rows.values()) tasks.free(row);
+  return error_count;
+}
+
+/** Words of a crowd job: a start word, then the map. */
+const CROWD_MAP = 32;
+/** gtids per thread: together with three others they all but fill the map. */
+const CROWD_KEYS = 950;
+
+/** Words of memory that a crowd job needs. */
+export function crowdWords(): number {
+  return CROWD_MAP + sharedTaskMapWords(1);
+}
+
+/** Fills a small map almost to the last slot and empties it, again and again. */
+function crowd(job: StructuresJob): number {
+  const words = new Int32Array(job.buffer);
+  const map = new SharedTaskMap(HARDWARE_MEMORY, words.subarray(CROWD_MAP), 1);
+  const lo = job.thread + 1;
+  const has = new Uint8Array(CROWD_KEYS);
+  assemble(words, 0, job.thread_count);
+  let error_count = 0;
+  for (let round = 0; round < job.round_count; round++) {
+    // A stripe may be full: then the gtid is simply not there.
+    for (let n = 0; n < CROWD_KEYS; n++) has[n] = map.insert(lo, n << 9, n) ? 1 : 0;
+    for (let n = 0; n < CROWD_KEYS; n++) {
+      if (map.get(lo, n << 9) !== (has[n] !== 0 ? n : -1)) error_count++;
+    }
+    for (let n = 0; n < CROWD_KEYS; n++) {
+      if (map.remove(lo, n << 9) !== (has[n] !== 0 ? n : -1)) error_count++;
+    }
+  }
   return error_count;
 }
 
@@ -154,7 +186,7 @@ function own(job: StructuresJob): number {
   return error_count;
 }
 
-const ACTIONS = { churn, send, receive, own } as const;
+const ACTIONS = { churn, crowd, send, receive, own } as const;
 
 const scope = self as unknown as {
   onmessage: ((event: MessageEvent<StructuresJob>) => void) | null;
