@@ -86,6 +86,16 @@ Deno.test("a filler needs room too", () => {
   assertEquals(ringWord(queue, RING_OVERFLOW_WORD), 2);
 });
 
+Deno.test("a full ring is full also while its indexes run over", () => {
+  for (const first of [0x7ffffffc, -4]) {
+    const queue = new SimQueue(7, 8, { first_slot: first });
+    for (let count = 0; count < 4; count++) assert(queue.produce(message(2, count), 16));
+    assertFalse(queue.produce(message(1, 9), 8));
+    giveBack(queue, 8);
+    assert(queue.isEmpty());
+  }
+});
+
 Deno.test("a mutant drops without counting", () => {
   const queue = new SimQueue(7, 1, { drop_silently: true });
   assertFalse(queue.produce(message(2, 1), 16));
