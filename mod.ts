@@ -46,3 +46,6 @@ export * from "./lib/task_table.ts";
 export * from "./lib/topology.ts";
 export * from "./lib/transaction.ts";
 export * from "./lib/version.ts";
+export * from "./shared/prio_table.ts";
+export * from "./shared/prio_table_client.ts";
+export * from "./shared/shmem.ts";
