@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { agentMain, type AgentHost, PROCESS_HOST } from "../util/agent_main.ts";
+import { type AgentHost, agentMain, PROCESS_HOST } from "../util/agent_main.ts";
 import { FIFO_PER_CPU_AGENT } from "../schedulers/fifo/per_cpu/agent.ts";
 
 /** Folder for the files that the demo writes. */

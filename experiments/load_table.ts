@@ -22,7 +22,7 @@ export const LOAD_COLUMNS: readonly Column[] = [
 /** The cells of one row. */
 export function loadCells(result: SubTestResult): string[] {
   return [
-    result.name,
+    result.is_complete ? result.name : `${result.name} (stopped)`,
     countText(result.thread_count),
     durationText(result.time_ns),
     countText(result.switch_count),

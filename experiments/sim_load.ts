@@ -49,6 +49,8 @@ export interface SubTestResult {
   readonly refused_count: number;
   /** What was not as the load expects; empty if all was. */
   readonly faults: readonly string[];
+  /** False if the run was stopped before all threads had ended. */
+  readonly is_complete: boolean;
 }
 
 /** What a sub-test has done so far. */
@@ -142,6 +144,7 @@ export class SimLoadRun {
   readonly #samples = new Samples();
   readonly #faults: string[] = [];
   #sub_test: SubTest | null = null;
+  #is_last = false;
   #start_ns = 0;
   #switch_count = 0;
   #commit_start = 0;
@@ -221,9 +224,14 @@ export class SimLoadRun {
     return true;
   }
 
+  /** No further sub-test begins. */
+  endEarly(): void {
+    this.#is_last = true;
+  }
+
   #beginNext(): boolean {
     const next = this.#load.sub_tests[this.results.length];
-    if (next === undefined) return false;
+    if (next === undefined || this.#is_last) return false;
     const { machine } = this;
     this.#sub_test = next;
     this.#start_ns = machine.now_ns;
@@ -280,6 +288,7 @@ export class SimLoadRun {
       commit_count: machine.counters.commit_count - this.#commit_start,
       refused_count: machine.counters.refused_count - this.#refused_start,
       faults: [...this.#faults],
+      is_complete: machine.live_count === 0,
     });
     this.#sub_test = null;
   }

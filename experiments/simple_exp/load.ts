@@ -17,7 +17,7 @@ const START_NS = 15_000;
 /** What moving another thread to another class costs the caller. */
 const MOVE_NS = 2_000;
 /** How long a thread that is to be moved out sleeps now and then. */
-const NAP_NS = 50_000;
+const NAP_NS = 1_000_000;
 const MANY_COUNT = 1000;
 const BUSY_COUNT = 100;
 /** Rounds after which a thread that was to be moved out gives up. */
