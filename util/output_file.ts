@@ -6,7 +6,9 @@
  */
 import { UsageError } from "../lib/errors.ts";
 
-const FLUSH_CHARS = 65_536;
+const FLUSH_CHARS = 8_192;
+/** UTF-8 needs at most 3 bytes per UTF-16 unit. */
+const BUFFER_BYTES = 3 * FLUSH_CHARS;
 
 /** A text file that is being written. */
 export class OutputFile {
@@ -16,6 +18,7 @@ export class OutputFile {
   readonly #temporary: string | null;
   readonly #file: Deno.FsFile;
   readonly #encoder = new TextEncoder();
+  readonly #buffer = new Uint8Array(BUFFER_BYTES);
   #text = "";
   #is_open = true;
 
@@ -59,9 +62,15 @@ export class OutputFile {
   }
 
   #flush(): void {
-    let bytes = this.#encoder.encode(this.#text);
+    // One buffer for all text: the process stays small while it writes large files.
+    for (let text = this.#text; text !== "";) {
+      const { read, written } = this.#encoder.encodeInto(text, this.#buffer);
+      for (let at = 0; at < written;) {
+        at += this.#file.writeSync(this.#buffer.subarray(at, written));
+      }
+      text = text.slice(read);
+    }
     this.#text = "";
-    while (bytes.length > 0) bytes = bytes.subarray(this.#file.writeSync(bytes));
   }
 
   /** Puts the complete file in its place. */

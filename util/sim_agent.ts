@@ -31,7 +31,9 @@ const TASK_CAPACITY = 4096;
 const STATUS_WORD_CAPACITY = 8192;
 const QUEUE_ELEM_COUNT = 16_384;
 /** A runnable thread that waits so long was forgotten: the kernel destroys the enclave. */
-const RUNNABLE_TIMEOUT_MS = 30_000;
+const RUNNABLE_TIMEOUT_MS = 3_000;
+/** Lines of a policy's stack trace that are shown. */
+const STACK_LINES = 6;
 /** Events between two looks at the clock, and ms between two looks at signals. */
 const BATCH_EVENTS = 1000;
 const TURN_MS = 20;
@@ -152,7 +154,6 @@ class SimAgentRun {
     if (!(enclave instanceof SimEnclave)) {
       throw new EnclaveError(`make an enclave of CPUs ${options.ghost_cpus}`, enclave);
     }
-    enclave.on_destroyed = (reason) => this.#destroyed_because = reason;
     if (request.trace !== undefined || request.html !== undefined) machine.trace = this.#log;
     this.#policy_host = new SimPolicyHost(this.#kernel, enclave, program.policy, {
       task_capacity: TASK_CAPACITY,
@@ -160,6 +161,11 @@ class SimAgentRun {
     });
     enclave.writeTunable("runnable_timeout", RUNNABLE_TIMEOUT_MS);
     this.#run = new SimLoadRun(machine, enclave, request.load, seed);
+    enclave.on_destroyed = (reason) => {
+      this.#destroyed_because = reason;
+      this.#run.endEarly();
+    };
+    if (this.#policy_host.failure !== null) this.#run.endEarly();
     signals.on_dump = () => this.dump(DUMP_ALL_TASKS);
   }
 
@@ -200,15 +206,10 @@ class SimAgentRun {
     return this.#outcome();
   }
 
-  /** False once there is no more to do: after a failure, when the sub-test's threads are done. */
+  /** False once there is no more to do. */
   #advance(): boolean {
     this.#periodicDump();
-    if (!this.#run.advance(BATCH_EVENTS)) return false;
-    return !(this.#isBroken() && this.#kernel.machine.live_count === 0);
-  }
-
-  #isBroken(): boolean {
-    return this.#destroyed_because !== "";
+    return this.#run.advance(BATCH_EVENTS);
   }
 
   #broken(complaint: string): Outcome {
@@ -223,10 +224,16 @@ class SimAgentRun {
       ? "its threads went back to the default scheduler and finished"
       : `${live_count} of its threads are left with the default scheduler`;
     if (failure !== null) {
-      const complaint = `${this.#destroyed_because}; ${ended}`;
-      return { status: EXIT_BROKEN, complaint, dump: failure.dump };
+      const { cpu, error, dump } = failure;
+      const text = error instanceof Error ? error.message : String(error);
+      const complaint = `policy failed on CPU ${cpu}: ${text}; ${ended}`;
+      const stack = error instanceof Error ? error.stack ?? "" : "";
+      const trace = stack.split("\n").filter((line) => /^\s+at /.test(line)).slice(0, STACK_LINES);
+      return { status: EXIT_BROKEN, complaint, dump: [...trace, dump].join("\n") };
     }
-    if (this.#isBroken()) return this.#broken(`${this.#destroyed_because}; ${ended}`);
+    if (this.#destroyed_because !== "") {
+      return this.#broken(`enclave destroyed: ${this.#destroyed_because}; ${ended}`);
+    }
     const bad = this.#run.results.filter((result) => result.faults.length > 0);
     if (bad.length === 0) return ENDED_WELL;
     return this.#broken(`${bad.map((result) => result.name).join(", ")}: not as expected`);
