@@ -41,12 +41,15 @@ export class StepMeter {
   }
 }
 
+/** What a step chose for its yield. */
+export type YieldChoice = Pick<Policy, "yield_barrier" | "yield_flags">;
+
 /**
  * Carries out what a step decided.
  *
  * @returns 0, or −errno of the kernel; −ESTALE is ordinary.
  */
-export function carryOut(verdict: Verdict, policy: Policy, port: AgentPort): number {
+export function carryOut(verdict: Verdict, policy: YieldChoice, port: AgentPort): number {
   if (verdict === RUN_LOCAL) return port.localCommit();
   if (verdict === YIELD) return port.localYield(policy.yield_barrier, policy.yield_flags);
   return 0;

@@ -12,8 +12,8 @@ import {
   RTLA_ON_IDLE,
   TXN_FLAGS_WORD,
 } from "../../ffi/abi/constants.ts";
-import { carryOut } from "../../lib/agent_loop.ts";
-import { AGAIN, type Policy, type Verdict } from "../../lib/policy.ts";
+import { carryOut, type YieldChoice } from "../../lib/agent_loop.ts";
+import { AGAIN, type Verdict } from "../../lib/policy.ts";
 import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
 import { type AgentPort, EINVAL, ENODEV, ESRCH, ESTALE } from "../kernel.ts";
 import type { SimEnclave } from "./enclave.ts";
@@ -39,8 +39,8 @@ export const AGENT_GTID_HI = 0x7fffff00;
 
 /** What runs inside an agent. */
 export interface AgentDriver {
-  /** The policy instance; replaced by the driver when asked to. */
-  policy: Policy;
+  /** The policy instance, or what else chooses yields; replaced by the driver when asked to. */
+  readonly policy: YieldChoice;
   /** Runs one step. */
   step(): Verdict;
   /** Replaces the policy instance by a fresh one (fault injection). */
