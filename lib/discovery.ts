@@ -75,11 +75,31 @@ function discoverOne(agent: AgentContext, index: number, options: DiscoveryOptio
       return true;
     }
     if (result < 0) return false;
-    // BRAND_NEW: the kernel has yet to send TASK_NEW, which will introduce the task.
-    if ((result & GHOST_ASSOC_SF_BRAND_NEW) !== 0) return true;
+    // BRAND_NEW: the kernel has yet to send TASK_NEW, which will introduce the task. If this word
+    // is that of an earlier stay, the kernel waits for it to be freed.
+    if ((result & GHOST_ASSOC_SF_BRAND_NEW) !== 0) {
+      if ((status.flags(index) & GHOST_SW_F_CANFREE) !== 0) port.freeStatusWord(index);
+      return true;
+    }
     if (options.skip_already === true && (result & GHOST_ASSOC_SF_ALREADY) !== 0) return true;
     options.found(index, barrier);
     return true;
   }
   return false;
+}
+
+/**
+ * Sends the messages of a task that has yet to be introduced to the default queue again. The
+ * kernel sends none before the status word of its earlier stay is freed, which is up to the caller.
+ */
+export function takeBack(agent: AgentContext, gtid_lo: number, gtid_hi: number): void {
+  const { status, port, queue_ids } = agent;
+  for (let index = 0; index < status.capacity; index++) {
+    if (status.gtidLo(index) !== gtid_lo || status.gtidHi(index) !== gtid_hi) continue;
+    if ((status.flags(index) & GHOST_SW_F_CANFREE) !== 0) continue;
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const barrier = status.barrier(index);
+      if (port.associate(queue_ids[0], gtid_lo, gtid_hi, barrier) !== -ESTALE) return;
+    }
+  }
 }

@@ -7,13 +7,14 @@
  *
  * @module
  */
-import { GHOST_SW_CPU_AVAIL, RTLA_ON_IDLE } from "../ffi/abi/constants.ts";
+import { COMMIT_AT_TXN_COMMIT, GHOST_SW_CPU_AVAIL, RTLA_ON_IDLE } from "../ffi/abi/constants.ts";
 import type { CpuRaw } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { CPU_MASK_WORD_COUNT } from "./limits.ts";
 import { AGAIN, type Verdict } from "./policy.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { ColumnType } from "./shared_state.ts";
+import { txnSucceeded } from "./transaction.ts";
 
 /** Columns of the enclave that a centralized policy's layout must declare. */
 export const GLOBAL_AGENT_COLUMNS: Readonly<Record<string, ColumnType>> = { global_cpu: "i32" };
@@ -88,15 +89,24 @@ export abstract class GlobalScheduler extends Scheduler {
       this.#held = false;
       return this.yieldCpu(barrier, 0);
     }
-    if (!this.#held) {
-      // Another agent read the queue meanwhile.
-      this.agent.ring.resync();
-      this.#held = true;
-    }
     if (this.agentBoosted()) return this.#giveUpCpu(barrier);
+    if (!this.#held && !this.#takeRole(barrier)) return AGAIN;
     this.drain();
     this.globalSchedule();
     return AGAIN;
+  }
+
+  /** The first step with the role; false if it must be tried again. */
+  #takeRole(barrier: number): boolean {
+    const { ring, txns, port, cpu } = this.agent;
+    // Another agent read the queue meanwhile.
+    ring.resync();
+    // It may have committed a task to this CPU while this agent was awake: such a task would wait
+    // for as long as this agent spins. The transaction "no task" sends it back as preempted.
+    txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, 0);
+    port.commit(cpu);
+    this.#held = txnSucceeded(txns.state(cpu));
+    return this.#held;
   }
 
   /** The default class wants this CPU: the role moves, or waits until the CPU is idle. */

@@ -8,6 +8,7 @@
  * @module
  */
 import {
+  GHOST_ASSOC_SF_BRAND_NEW,
   GHOST_SW_BOOST_PRIO,
   GHOST_SW_F_CANFREE,
   GHOST_SW_TASK_ONCPU,
@@ -35,7 +36,7 @@ import {
 } from "../ffi/abi/constants.ts";
 import { storeU64 } from "../ffi/memory.ts";
 import type { AgentContext } from "./agent_context.ts";
-import { discoverTasks } from "./discovery.ts";
+import { discoverTasks, takeBack } from "./discovery.ts";
 import { gtidName } from "./gtid.ts";
 import { MessageCursor } from "./message.ts";
 import { type Policy, type Verdict, YIELD } from "./policy.ts";
@@ -256,8 +257,11 @@ export abstract class Scheduler implements Policy {
     const lo = message.gtidLo();
     const hi = message.gtidHi();
     const row = tasks.find(lo, hi);
-    if (row >= 0 && this.#isOldNews(row)) return true;
-    if (row >= 0 && this.agent.memory.acquire(tasks.owner, row) !== owner_id) return false;
+    if (row >= 0) {
+      const is_ours = this.agent.memory.acquire(tasks.owner, row) === owner_id;
+      if (this.#isOldNews(row, is_ours)) return true;
+      if (!is_ours) return false;
+    }
     if (message.type === MSG_TASK_NEW) {
       this.#dispatchNew(row, lo, hi);
     } else if (row < 0) {
@@ -279,10 +283,13 @@ export abstract class Scheduler implements Policy {
     return true;
   }
 
-  /** The status word, read after a queue overflow, has told us already. */
-  #isOldNews(row: number): boolean {
-    return this.agent.ring.overflow_count !== 0 &&
-      ((this.#message.seqnum - this.agent.tasks.seqnum[row]) | 0) <= 0;
+  /**
+   * True if a status word, read after a queue overflow, has told of this message's event already.
+   * Messages of a row on its way to us are newer than the row.
+   */
+  #isOldNews(row: number, is_ours: boolean): boolean {
+    if (is_ours && this.agent.ring.overflow_count === 0) return false;
+    return ((this.#message.seqnum - this.agent.tasks.seqnum[row]) | 0) <= 0;
   }
 
   /** NEW for a gtid that is still live means that its departure was missed. */
@@ -380,7 +387,10 @@ export abstract class Scheduler implements Policy {
     this.agent.memory.publish(tasks.owner, row, -this.agent.ownerIdAt(target_index));
     const queue_id = queue_ids[target_index];
     const result = port.associate(queue_id, tasks.gtid_lo[row], tasks.gtid_hi[row], barrier);
-    if (result < 0) {
+    // BRAND_NEW: the task has left and come back; the barrier fits its next stay by accident.
+    const is_next_stay = result >= 0 && (result & GHOST_ASSOC_SF_BRAND_NEW) !== 0;
+    if (is_next_stay) takeBack(this.agent, tasks.gtid_lo[row], tasks.gtid_hi[row]);
+    if (result < 0 || is_next_stay) {
       tasks.seqnum[row] = before;
       tasks.owner[row] = owner_id;
       return false;

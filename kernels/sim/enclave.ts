@@ -141,7 +141,8 @@ export class SimEnclave implements EnclaveControl {
     if (!known_node && this.#rule("queue.node")) return -EINVAL;
     if (flags !== 0 && this.#rule("queue.flags")) return -EINVAL;
     const { faults } = this.#machine.options;
-    const elems = faults.roll("ring_small") ? Math.min(elem_count, 64) : elem_count;
+    const small = faults.roll("ring_small") ? 16 << faults.below(3) : elem_count;
+    const elems = Math.min(elem_count, small);
     const queue = new SimQueue(this.#machine.next_queue_id++, elems, {
       first_slot: faults.roll("ring_wrap") ? -5 - faults.below(40) : 0,
       drop_silently: !this.#rule("queue.overflow"),

@@ -122,6 +122,9 @@ export class FaultInjector {
     if (faults.chance("agent_spurious_wake")) {
       machine.at(soon_ns, () => this.#wakeAgent(faults.below(machine.cpus.length)));
     }
+    if (faults.chance("agent_runnability")) {
+      machine.at(soon_ns, () => this.#blockAgent(faults.below(machine.cpus.length)));
+    }
     if (faults.chance("task_forks")) machine.at(soon_ns, () => this.#fork(thread));
     this.#planChange(thread, soon_ns);
     this.#planEnd(thread, soon_ns);
@@ -132,6 +135,14 @@ export class FaultInjector {
     if (agent === null || agent.wantsCpu()) return;
     this.#faults.hit("agent_spurious_wake");
     agent.wake();
+  }
+
+  /** An agent's thread blocks for a while, as in a page fault. */
+  #blockAgent(cpu_id: number): void {
+    const { agent } = this.#machine.cpus[cpu_id];
+    if (agent === null || agent.inStep()) return;
+    this.#faults.hit("agent_runnability");
+    agent.sleepFor(1 + this.#faults.below(500_000));
   }
 
   #planChange(thread: SimThread, soon_ns: number): void {

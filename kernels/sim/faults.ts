@@ -41,7 +41,7 @@ export const FAULTS = {
   latch_failure: "a latched task cannot be run (LATCH_FAILURE)",
   tick_delivered: "ticks are delivered to the policy",
   cpu_availability: "CPU availability is delivered to the policy",
-  agent_runnability: "agent blocking and waking is delivered to the policy",
+  agent_runnability: "an agent's thread blocks for a while, which the policy may be told",
   timer_message: "a timer of another type expires in the agent's queue",
   unknown_message: "a message type that no ABI has is delivered",
   status_word_reuse: "a freed status word is given to the next task at once",

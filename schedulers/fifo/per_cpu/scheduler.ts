@@ -138,9 +138,11 @@ export class FifoPerCpuScheduler extends Scheduler {
       const count = this.agent.cpus.length;
       const target = (this.agent.memory.add(this.#next_cpu, 0, 1) >>> 0) % count;
       this.#cpu_index[row] = target + 1;
-      // If the kernel refuses, the task's next message is on its way: it stays here till then.
-      if (target !== this.#own_index && this.handOver(row, target, barrier)) return;
-      this.#cpu_index[row] = this.#own_index + 1;
+      if (target !== this.#own_index) {
+        if (this.handOver(row, target, barrier)) return;
+        // The task's next message is on its way; it stays here until it wakes up again.
+        this.#cpu_index[row] = 0;
+      }
     }
     this.enqueue(row);
   }
