@@ -31,9 +31,9 @@ import type { ContractAgent } from "./host.ts";
 
 /** Commits the record of a CPU (cpu). */
 export const COMMIT = 1;
-/** Commits the records of the block's mask. */
+/** Commits the records of the block's mask (not 0: the own record is filled in, open it). */
 export const COMMIT_GROUP = 2;
-/** Commits the records of the block's mask, all or none. */
+/** Commits the records of the block's mask, all or none (as {@linkcode COMMIT_GROUP}). */
 export const COMMIT_SYNC = 3;
 /** Wakes another agent (cpu). */
 export const PING = 4;
@@ -58,6 +58,11 @@ export const BARRIER = 12;
 export const SLEEP = 13;
 /** Does nothing. */
 export const NOTHING = 14;
+/** Destroys the enclave and yields in what is left of it. */
+export const DESTROY_AND_YIELD = 15;
+
+/** Commands after which the step has nothing left to decide. */
+const GAVE_CPU_AWAY: readonly number[] = [YIELD_NOW, LEAVE, SLEEP, DESTROY_AND_YIELD];
 
 /** Reads all that waits in the agent's queues into the log. */
 export function drainToLog(agent: ContractAgent): void {
@@ -88,9 +93,11 @@ function execute(agent: ContractAgent, op: number, block: number): number {
       port.commit(argument(0));
       return 0;
     case COMMIT_GROUP:
+      if (argument(0) !== 0) openOwn(agent, 0);
       port.commitGroup(mask);
       return 0;
     case COMMIT_SYNC:
+      if (argument(0) !== 0) openOwn(agent, 0);
       return port.commitSyncGroup(mask);
     case PING:
       return port.ping(argument(0));
@@ -116,6 +123,11 @@ function execute(agent: ContractAgent, op: number, block: number): number {
       return port.leave();
     case BARRIER:
       return agent.status.barrier(port.status_index);
+    case DESTROY_AND_YIELD: {
+      const barrier = agent.status.barrier(port.status_index);
+      agent.destroyEnclave();
+      return port.localYield(barrier, 0);
+    }
     case SLEEP:
       agent.sleep(argument(0));
       return 0;
@@ -138,7 +150,7 @@ export function commandStep(agent: ContractAgent): Verdict {
     words[block + RESULT] = execute(agent, op, block);
     memory.publish(words, block + DONE, request);
     if (op === LOCAL_COMMIT) return RUN_LOCAL;
-    return AGAIN;
+    if (GAVE_CPU_AWAY.includes(op)) return AGAIN;
   }
   return memory.acquire(words, block + HELD) !== 0 ? AGAIN : YIELD;
 }

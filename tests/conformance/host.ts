@@ -19,7 +19,11 @@ export type HostFeature =
   /** A status word region that a handful of threads fill. */
   | "small_status_region"
   /** Every switch to a latched thread fails. */
-  | "latch_failure";
+  | "latch_failure"
+  /** Greedy transactions are decided after the call that commits them, never within it. */
+  | "late_greedy"
+  /** An agent's thread goes on for a while after its enclave was destroyed. */
+  | "survives_destroy";
 
 /** One thing that a thread does. Times are in ns; `tid` is another thread's. */
 export type ThreadAction =
@@ -77,6 +81,8 @@ export interface ContractAgent {
   yield_flags: number;
   /** Lets the agent's thread sleep, otherwise than by a yield; end the step with AGAIN then. */
   sleep(ns: number): void;
+  /** Destroys the enclave from within the step. */
+  destroyEnclave(): void;
 }
 
 /** One step of an agent; it never waits and keeps nothing outside `agent.words`. */

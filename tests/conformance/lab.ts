@@ -176,11 +176,16 @@ export class Lab {
   }
 
   /** {@linkcode call} with a set of CPUs. */
-  callMask(cpu: number, op: number, cpus: readonly number[]): Promise<number> {
+  callMask(
+    cpu: number,
+    op: number,
+    cpus: readonly number[],
+    ...args: readonly number[]
+  ): Promise<number> {
     const at = blockOf(cpu) + MASK;
     this.#words.fill(0, at, at + 16);
     for (const id of cpus) this.#words[at + (id >> 5)] |= 1 << (id & 31);
-    return this.call(cpu, op);
+    return this.call(cpu, op, ...args);
   }
 
   /** Makes an agent keep its CPU. */

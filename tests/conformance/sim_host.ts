@@ -41,7 +41,13 @@ const TIMEOUT_NS = 10_000_000;
 const FOREVER_NS = 1e12;
 const SMALL_REGION = 8;
 const STATUS_WORDS = 512;
-const FEATURES: readonly HostFeature[] = ["offline_cpu", "small_status_region", "latch_failure"];
+const FEATURES: readonly HostFeature[] = [
+  "offline_cpu",
+  "small_status_region",
+  "latch_failure",
+  "late_greedy",
+  "survives_destroy",
+];
 
 /** What a simulated host may be made of. */
 export interface SimHostOptions {
@@ -260,6 +266,7 @@ export class SimHost implements ContractHost {
       yield_barrier: 0,
       yield_flags: 0,
       sleep: (ns) => agent.sleepFor(ns),
+      destroyEnclave: () => void control.destroy(),
     };
     agent.driver = new StepDriver(view, this.#step, (error) => {
       this.#step_error ??= error;

@@ -62,7 +62,8 @@ interface Violation {
   readonly state: number;
   /** Place in the kernel's order; violations of the same place exclude each other. */
   readonly place: number;
-  readonly parts: readonly ("cpu" | "target" | "barrier" | "caller" | "run_flags" | "commit_flags")[];
+  readonly parts:
+    readonly ("cpu" | "target" | "barrier" | "caller" | "run_flags" | "commit_flags")[];
   readonly needs_offline_cpu?: boolean;
   readonly apply: (attempt: Attempt) => void | Promise<void>;
 }
