@@ -299,7 +299,7 @@ export class SimAgent implements AgentPort {
   armTimer(deadline_ns: number, type: number, cookie: number): number {
     this.#timer_type = type;
     this.#timer_cookie = cookie;
-    const generation = ++this.#timer_generation;
+    const generation = this.#timer_generation = this.#machine.newGeneration();
     if (deadline_ns > 0) {
       this.#machine.events.push(deadline_ns, EVENT_TIMER, this.cpu, generation);
     }
@@ -322,7 +322,7 @@ export class SimAgent implements AgentPort {
   leave(): number {
     if (this.isGone()) return -ENODEV;
     this.#state = AGENT_GONE;
-    this.step_generation++;
+    this.step_generation = this.#machine.newGeneration();
     const cpu = this.#machine.cpus[this.cpu];
     cpu.agent = null;
     if (this.#machine.options.has_rule("agent.leave_canfree")) {

@@ -124,7 +124,7 @@ export class SimEnclave implements EnclaveControl {
     for (const id of this.#cpus) this.#machine.cpus[id].enclave = null;
     this.#cpus = [...new Set(list)].sort((a, b) => a - b);
     for (const id of this.#cpus) this.#machine.cpus[id].enclave = this;
-    if (this.tick_generation > 0) this.#startTicks();
+    if (this.tick_generation !== 0) this.#startTicks();
     return 0;
   }
 
@@ -451,7 +451,7 @@ export class SimEnclave implements EnclaveControl {
   }
 
   #startTicks(): void {
-    this.tick_generation++;
+    this.tick_generation = this.#machine.newGeneration();
     const wanted = this.tunable("deliver_ticks") !== 0 || this.tunable("commit_at_tick") !== 0;
     if (!wanted && this.#rule("message.ticks_off")) return;
     const { costs } = this.#machine.options;

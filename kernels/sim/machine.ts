@@ -137,6 +137,7 @@ export class SimMachine {
   readonly #calls = new Map<number, () => void>();
   readonly #kernel_memory = new Set<ArrayBufferLike>();
   #next_call = 0;
+  #generation = 0;
   #nesting = 0;
 
   /**
@@ -554,8 +555,16 @@ export class SimMachine {
       this.now_ns + delay_ns,
       EVENT_AGENT_STEP,
       agent.cpu,
-      ++agent.step_generation,
+      agent.step_generation = this.newGeneration(),
     );
+  }
+
+  /**
+   * A number that no pending event has. Agents and enclaves come and go while events name them by
+   * CPU, so a count of their own would let a successor get its predecessor's events.
+   */
+  newGeneration(): number {
+    return this.#generation = (this.#generation + 1) | 0;
   }
 }
 
