@@ -4,15 +4,19 @@
  * @module
  */
 import { AGENT_CASES } from "./cases/agent_cases.ts";
+import { ASSOCIATION_CASES } from "./cases/association_cases.ts";
 import { COMMIT_CHECK_CASES } from "./cases/commit_check_cases.ts";
 import { COMMIT_EFFECT_CASES } from "./cases/commit_effect_cases.ts";
 import { COMMIT_GROUP_CASES } from "./cases/group_cases.ts";
 import { ENCLAVE_CASES } from "./cases/enclave_cases.ts";
+import { QUEUE_CASES } from "./cases/queue_cases.ts";
 import type { ContractCase } from "./contract.ts";
 
 /** Every case, in the order in which they run. */
 export const CASES: readonly ContractCase[] = [
   ...ENCLAVE_CASES,
+  ...QUEUE_CASES,
+  ...ASSOCIATION_CASES,
   ...AGENT_CASES,
   ...COMMIT_CHECK_CASES,
   ...COMMIT_EFFECT_CASES,
