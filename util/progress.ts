@@ -35,7 +35,7 @@ export class Progress {
     if (!this.#output.is_terminal || performance.now() < this.#next_ms) return;
     this.#next_ms = performance.now() + PERIOD_MS;
     const { name, ended_count, thread_count, time_ns } = progress;
-    const done_columns = Math.floor(ended_count / thread_count * BAR_COLUMNS);
+    const done_columns = Math.floor(ended_count / Math.max(thread_count, 1) * BAR_COLUMNS);
     const bar = "#".repeat(done_columns).padEnd(BAR_COLUMNS, ".");
     const threads = `${countText(ended_count)}/${countText(thread_count)} threads`;
     this.#output.stderr(

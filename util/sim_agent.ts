@@ -128,7 +128,6 @@ class SimAgentRun {
   readonly #policy_host: SimPolicyHost;
   readonly #run: SimLoadRun;
   #destroyed_because = "";
-  #next_dump_ns = DUMP_PERIOD_NS;
 
   /** @throws {EnclaveError} If the simulated kernel refuses the enclave. */
   constructor(
@@ -167,6 +166,7 @@ class SimAgentRun {
     };
     if (this.#policy_host.failure !== null) this.#run.endEarly();
     signals.on_dump = () => this.dump(DUMP_ALL_TASKS);
+    if (options.verbose > 0) this.#dumpEachSecond();
   }
 
   /** State of the policy on stderr. */
@@ -175,11 +175,12 @@ class SimAgentRun {
   }
 
   /** Upstream's rule: with `--verbose`, once a second on the agents' clock. */
-  #periodicDump(): void {
-    const { verbose } = this.#options;
-    if (verbose === 0 || this.#kernel.machine.now_ns < this.#next_dump_ns) return;
-    this.#next_dump_ns = this.#kernel.machine.now_ns + DUMP_PERIOD_NS;
-    this.dump(verbose > 1 ? DUMP_EMPTY_RUNQUEUES : 0);
+  #dumpEachSecond(): void {
+    const { machine } = this.#kernel;
+    machine.at(machine.now_ns + DUMP_PERIOD_NS, () => {
+      this.dump(this.#options.verbose > 1 ? DUMP_EMPTY_RUNQUEUES : 0);
+      this.#dumpEachSecond();
+    });
   }
 
   /** Runs the load to its end, or until a signal or a failure. */
@@ -187,7 +188,7 @@ class SimAgentRun {
     const progress = new Progress(this.#host);
     let turn_end_ms = performance.now() + TURN_MS;
     try {
-      while (!this.#signals.is_stopping && this.#advance()) {
+      while (!this.#signals.is_stopping && this.#run.advance(BATCH_EVENTS)) {
         progress.ended(this.#run.results);
         if (performance.now() < turn_end_ms) continue;
         progress.show(this.#run.progress());
@@ -204,12 +205,6 @@ class SimAgentRun {
     }
     this.#run.stop();
     return this.#outcome();
-  }
-
-  /** False once there is no more to do. */
-  #advance(): boolean {
-    this.#periodicDump();
-    return this.#run.advance(BATCH_EVENTS);
   }
 
   #broken(complaint: string): Outcome {

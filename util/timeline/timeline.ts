@@ -53,8 +53,6 @@ export interface TextSink {
 export function truncationNote(log: SpanLog): string | undefined {
   if (log.dropped_count === 0) return undefined;
   const ms = (log.truncated_ns / 1_000_000).toFixed(3);
-  return `truncated: ${log.dropped_count} of ${
-    log.span_count + log.refusals.length + log.dropped_count
-  }` +
-    ` records after ${ms} ms were not kept`;
+  const all_count = log.span_count + log.refusals.length + log.dropped_count;
+  return `truncated: ${log.dropped_count} of ${all_count} records from ${ms} ms on were not kept`;
 }

@@ -31,6 +31,7 @@ export class TimelineView {
   static readonly MARKS_TOP = 74;
   static readonly MARKS_HEIGHT = 20;
   static readonly ROWS_TOP = 102;
+  static readonly WINDOW_NS_MIN = 200;
   static readonly AGENT = 1;
   static readonly DEFAULT = 2;
   static readonly CLASSES = ["idle", "agent", "default class", "ghOSt"];
@@ -157,7 +158,7 @@ export class TimelineView {
   /** Shows a window of time. */
   show(from: number, to: number): void {
     const end = Math.max(this.#data.end_ns, 1);
-    const length = Math.min(Math.max(to - from, 200), end);
+    const length = Math.min(Math.max(to - from, TimelineView.WINDOW_NS_MIN), end);
     this.from = Math.min(Math.max(from, 0), end - length);
     this.to = this.from + length;
     this.redraw();
@@ -175,7 +176,10 @@ export class TimelineView {
 
   #zoom(factor: number, x: number): void {
     const at = this.#timeAt(x);
-    this.show(at - (at - this.from) * factor, at + (this.to - at) * factor);
+    const length = this.to - this.from;
+    const zoomed = Math.max(length * factor, TimelineView.WINDOW_NS_MIN);
+    const from = at - (at - this.from) * zoomed / length;
+    this.show(from, from + zoomed);
   }
 
   #wheel(event: WheelEvent): void {
