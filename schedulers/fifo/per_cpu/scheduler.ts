@@ -72,35 +72,43 @@ export class FifoPerCpuScheduler extends Scheduler {
 
   /** See {@linkcode Scheduler}. */
   step(): Verdict {
-    if (!this.#settleCommit()) return AGAIN;
+    if (!this.settleCommit()) return AGAIN;
     const barrier = this.agentBarrier();
     if (!this.drain()) return AGAIN;
-    return this.#schedule(barrier);
+    return this.schedule(barrier);
   }
 
   /** Reads the result of the commit with which the last step ended. */
-  #settleCommit(): boolean {
+  protected settleCommit(): boolean {
     const row = this.#pending[0] - 1;
     if (row < 0) return true;
     const state = this.agent.txns.state(this.agent.cpu);
     if (!txnCommitted(state)) return false;
     this.#pending[0] = 0;
-    if (txnSucceeded(state)) {
-      this.commit_count[0]++;
-      this.#setState(row, ON_CPU);
-      this.#current[0] = row + 1;
-      this.#preempted[row] = 0;
-      this.#prio_boost[row] = 0;
-    } else {
-      this.refused_count[0]++;
-      this.#setState(row, RUNNABLE);
-      this.#prio_boost[row] = 1;
-      this.enqueue(row);
-    }
+    if (txnSucceeded(state)) this.commitSucceeded(row);
+    else this.commitRefused(row);
     return true;
   }
 
-  #schedule(barrier: number): Verdict {
+  /** The task has this CPU, or had it. */
+  protected commitSucceeded(row: number): void {
+    this.commit_count[0]++;
+    this.#setState(row, ON_CPU);
+    this.#current[0] = row + 1;
+    this.#preempted[row] = 0;
+    this.#prio_boost[row] = 0;
+  }
+
+  /** The kernel did not take the task: it is the next one again. */
+  protected commitRefused(row: number): void {
+    this.refused_count[0]++;
+    this.#setState(row, RUNNABLE);
+    this.#prio_boost[row] = 1;
+    this.enqueue(row);
+  }
+
+  /** Chooses what this CPU does next, by the barrier from before the messages were read. */
+  protected schedule(barrier: number): Verdict {
     const boosted = this.agentBoosted();
     const current = this.#current[0] - 1;
     const next = boosted ? -1 : current >= 0 ? current : this.run_queue.front();
