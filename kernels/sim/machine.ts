@@ -201,7 +201,7 @@ export class SimMachine {
 
   /** Handles all events up to a time, then sets the clock to it. */
   runUntil(time_ns: number): void {
-    while (this.events.nextTimeNs() <= time_ns) this.#next();
+    while (this.events.size > 0 && this.events.nextTimeNs() <= time_ns) this.#next();
     if (time_ns !== Infinity && time_ns > this.now_ns) this.now_ns = time_ns;
   }
 
@@ -395,7 +395,11 @@ export class SimMachine {
       }
       return false;
     }
-    if (cpu.mode === MODE_DEFAULT) return false;
+    if (cpu.mode === MODE_DEFAULT) {
+      // Whoever began alone is not alone any more.
+      if (cpu.waiting.length > 0 && !cpu.slice_armed) this.#startSlice(cpu);
+      return false;
+    }
     if (cpu.latched !== null) return this.#runLatched(cpu);
     if (cpu.mode === MODE_GHOST) return false;
     if (cpu.mode !== MODE_IDLE) this.#setMode(cpu, MODE_IDLE, null);
@@ -422,17 +426,20 @@ export class SimMachine {
     const thread = cpu.waiting.first as SimThread;
     cpu.waiting.remove(thread);
     this.start(cpu, thread, MODE_DEFAULT, this.options.costs.default_switch_ns);
+    cpu.slice_armed = false;
     if (cpu.waiting.length > 0) this.#startSlice(cpu);
   }
 
   #startSlice(cpu: SimCpu): void {
     const end_ns = this.now_ns + this.options.costs.default_slice_ns;
+    cpu.slice_armed = true;
     this.events.push(end_ns, EVENT_SLICE_END, cpu.id, ++cpu.slice_generation);
   }
 
   #sliceEnd(cpu: SimCpu, generation: number): void {
-    if (generation !== cpu.slice_generation || cpu.mode !== MODE_DEFAULT) return;
-    if (cpu.waiting.length === 0) return;
+    if (generation !== cpu.slice_generation) return;
+    cpu.slice_armed = false;
+    if (cpu.mode !== MODE_DEFAULT || cpu.waiting.length === 0) return;
     this.#requeueDefault(cpu);
     this.resched(cpu);
   }

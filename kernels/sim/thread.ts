@@ -191,6 +191,8 @@ export class SimCpu {
   readonly waiting: ThreadList = new ThreadList();
   /** Invalidates the pending slice event. */
   slice_generation = 0;
+  /** True while that event is pending for the thread that runs. */
+  slice_armed = false;
   /** True while this CPU picks; wake-ups then only mark. */
   picking = false;
   /** When the present mode began. */
