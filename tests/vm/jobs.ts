@@ -1,0 +1,177 @@
+/**
+ * The jobs of `deno task test:vm`, and what each has to show.
+ *
+ * @module
+ */
+
+import { type GuestJob, type JobResult, shellWord } from "./guest.ts";
+
+/** What jobs know of the run. */
+export interface JobContext {
+  /** Deno's executable; the guest sees it under the same path. */
+  readonly deno: string;
+  /** Flags by which `@std/...` resolves. */
+  readonly std_flags: readonly string[];
+  /** Folder with the packed executables. */
+  readonly programs: string;
+  /** Release of Debian's kernel; undefined on a kernel that the user named. */
+  readonly kernel_release: string | undefined;
+}
+
+/** What a result says: what is wrong, or what is worth reading. */
+export interface Verdict {
+  /** What is wrong; empty if the job passed. */
+  readonly faults: readonly string[];
+  /** One line for the summary. */
+  readonly detail: string;
+}
+
+/** A job and its judgement. */
+export interface VmJob {
+  /** Name. */
+  readonly name: string;
+  /** What it shows, in one line. */
+  readonly summary: string;
+  /** Time it may take in the guest, in seconds. */
+  readonly timeout_s: number;
+  /** Whether it needs the packed executables. */
+  readonly is_packed?: boolean;
+  /** Its shell script. */
+  script(context: JobContext): string;
+  /** Judges how it ended; its status counts already. */
+  judge(result: JobResult, context: JobContext): Verdict;
+}
+
+function faultsIf(...checks: [is_wrong: boolean, fault: string][]): string[] {
+  return checks.filter(([is_wrong]) => is_wrong).map(([, fault]) => fault);
+}
+
+/** Value of a line "NAME VALUE". */
+function fact(text: string, name: string): string | undefined {
+  return text.match(new RegExp(`^${name} (.*)$`, "m"))?.[1];
+}
+
+const KERNEL_FACTS: VmJob = {
+  name: "kernel_facts",
+  summary: "the kernel is the one that was fetched, with sched_ext idle and BTF",
+  timeout_s: 20,
+  script: () =>
+    `echo "release $(uname -r)"
+echo "cpus $(nproc)"
+echo "sched_ext $(cat /sys/kernel/sched_ext/state 2>/dev/null || echo none)"
+echo "btf_bytes $(stat -c %s /sys/kernel/btf/vmlinux 2>/dev/null || echo 0)"
+echo "ghost $(cat /sys/fs/ghost/version 2>/dev/null | tr '\\n' ' ' || echo none)"
+echo "uid $(id -u)"
+`,
+  judge({ stdout }, { kernel_release }) {
+    const names = ["release", "cpus", "sched_ext", "btf_bytes"];
+    const detail = names.map((name) => `${name} ${fact(stdout, name) ?? "unknown"}`).join(", ");
+    const release = fact(stdout, "release");
+    const own = kernel_release === undefined ? [] : faultsIf(
+      [release !== kernel_release, `release is not ${kernel_release}`],
+      [fact(stdout, "sched_ext") !== "disabled", "sched_ext is not there, or not idle"],
+      [!(Number(fact(stdout, "btf_bytes")) > 1e6), "no BTF of the kernel"],
+    );
+    return { faults: [...own, ...faultsIf([fact(stdout, "uid") !== "0", "not root"])], detail };
+  },
+};
+
+/** The line in which `deno test` adds up. */
+function denoSummary(text: string): string | undefined {
+  return text.match(/^(?:ok|FAILED) \| (\d+ passed.*)$/m)?.[1];
+}
+
+const FFI_TESTS: VmJob = {
+  name: "ffi_tests",
+  summary: "the shim's own tests pass as root on this kernel",
+  timeout_s: 240,
+  script: ({ deno, std_flags }) =>
+    [deno, "test", "-A", "--no-prompt", "--no-check", ...std_flags, "ffi/"]
+      .map(shellWord).join(" "),
+  judge({ stdout }) {
+    const summary = denoSummary(stdout);
+    const failed = stdout.split("\n").filter((line) => / \.\.\. FAILED/.test(line));
+    return {
+      faults: [...failed, ...faultsIf([summary === undefined, "deno test did not add up"])],
+      detail: summary ?? "",
+    };
+  },
+};
+
+const SELFTEST: VmJob = {
+  name: "selftest",
+  summary: "the contract suite passes from the packed executable",
+  timeout_s: 180,
+  is_packed: true,
+  script: ({ programs }) => `${shellWord(`${programs}/ghostctl`)} selftest`,
+  judge: ({ stdout }) => ({ faults: [], detail: stdout.trim().split("\n").at(-1) ?? "" }),
+};
+
+const SIM_AGENT: VmJob = {
+  name: "sim_agent",
+  summary: "the packed fifo_per_cpu_agent runs simple_exp on the simulated kernel",
+  timeout_s: 60,
+  is_packed: true,
+  script: ({ programs }) =>
+    `${shellWord(`${programs}/fifo_per_cpu_agent`)} --kernel sim --workload simple_exp ` +
+    "--ghost_cpus 0-1",
+  judge: ({ stdout }) => ({
+    faults: faultsIf([stdout.trim() === "", "it printed nothing"]),
+    detail: stdout.trim().split("\n").at(-1) ?? "",
+  }),
+};
+
+const REAL_AGENT: VmJob = {
+  name: "real_agent",
+  summary: "an agent that cannot drive this kernel says so in one line and ends with status 1",
+  timeout_s: 60,
+  is_packed: true,
+  script: ({ programs }) =>
+    `${shellWord(`${programs}/fifo_per_cpu_agent`)} --ghost_cpus 0-1; status=$?
+cat /sys/kernel/sched_ext/state
+[ $status -eq 1 ]`,
+  judge({ stdout, stderr }, { kernel_release }) {
+    const said = stderr.trim();
+    const own = kernel_release === undefined ? [] : faultsIf(
+      [!/\bsched_ext\b/.test(said), "the agent does not name sched_ext"],
+      [!said.includes(kernel_release), "the agent does not name the kernel"],
+      [stdout.trim().split("\n").at(-1) !== "disabled", "a scheduler is still loaded"],
+    );
+    return {
+      faults: [...own, ...faultsIf([said.split("\n").length !== 1, "not one line on stderr"])],
+      detail: said.split("\n")[0],
+    };
+  },
+};
+
+/** All jobs, in the order they run in. */
+export const JOBS: readonly VmJob[] = [KERNEL_FACTS, FFI_TESTS, SELFTEST, SIM_AGENT, REAL_AGENT];
+
+/**
+ * The job as the guest's runner takes it.
+ *
+ * @param job The job.
+ * @param context The run.
+ * @returns Name, script and time limit.
+ */
+export function guestJob(job: VmJob, context: JobContext): GuestJob {
+  return { name: job.name, timeout_s: job.timeout_s, script: job.script(context) };
+}
+
+/**
+ * Judges a result: how it ended, then what it showed.
+ *
+ * @param job The job.
+ * @param result How it ended.
+ * @param context The run.
+ * @returns What is wrong, and a line for the summary.
+ */
+export function judgeJob(job: VmJob, result: JobResult, context: JobContext): Verdict {
+  const { faults, detail } = job.judge(result, context);
+  if (result.status === undefined) return { faults: ["the guest ended before it"], detail };
+  if (result.is_timed_out) return { faults: [`took more than ${job.timeout_s} s`], detail };
+  return {
+    faults: [...faultsIf([result.status !== 0, `exit status ${result.status}`]), ...faults],
+    detail,
+  };
+}
