@@ -51,13 +51,17 @@ export class SpanLog implements SimTrace {
   /** Spans and refusals that were not kept. */
   dropped_count = 0;
   /** When the first one was not kept, in ns; Infinity if all were. */
-  truncated_ns = Infinity;
+  truncated_ns: number = Infinity;
   /** Refused transactions in the order of time. */
   readonly refusals: Refusal[] = [];
   readonly #span_max: number;
   readonly #chunks: SpanChunk[] = [];
 
-  /** @param span_max Spans to keep. */
+  /**
+   * Makes an empty log.
+   *
+   * @param span_max Spans to keep.
+   */
   constructor(span_max: number = SPANS_MAX) {
     this.#span_max = span_max;
   }

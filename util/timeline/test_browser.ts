@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * As much of a browser as the timeline's page uses, for tests: elements that remember what was done
  * to them, and a pen that remembers what it drew.

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * The script of a timeline's page. The class is put into the page as its own source text, so it
  * uses nothing from outside but the browser.
