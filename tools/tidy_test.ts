@@ -16,6 +16,7 @@ const PLANTED: readonly [path: string, text: string, expected: string][] = [
   ["a.c", "\n".repeat(FILE_LINES_MAX + 1), `${FILE_LINES_MAX + 1} file of`],
   ["a.ts", `\n${"x".repeat(LINE_COLUMNS_MAX + 1)}\n`, "2 line of more"],
   ["a.h", `${"x".repeat(LINE_COLUMNS_MAX + 1)}`, "1 line of more"],
+  ["a_test.ts", `Deno.test("${"x".repeat(91)}", () => {`, "1 line of more"],
   ["a.ts", "a\n// TO" + "DO: later", "2 mark of"],
   ["a.md", "FIX" + "ME", "1 mark of"],
   ["a.c", "/* X" + "XX */", "1 mark of"],
@@ -32,6 +33,7 @@ const PLANTED: readonly [path: string, text: string, expected: string][] = [
 const CLEAN: readonly [path: string, text: string][] = [
   ["a.ts", "x\n".repeat(FILE_LINES_MAX)],
   ["a.ts", "é".repeat(LINE_COLUMNS_MAX)],
+  ["a_test.ts", `Deno.test("${"x".repeat(90)}", async () => {`],
   ["a.md", "x".repeat(LINE_COLUMNS_MAX + 1)],
   ["a.c", 'char name[] = "/tmp/aXXXXXX";'],
   ["a.ts", 'const a = "net/work/x", b = `${root}/work/x`, c = "/proc/self/root.txt";'],
