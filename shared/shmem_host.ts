@@ -44,7 +44,7 @@ export interface ShmemHost {
   rest(address: number, value: number): void;
 }
 
-/** How long {@linkcode ShmemHost.rest} sleeps: nobody wakes it, since upstream's creators do not. */
+/** How long {@linkcode ShmemHost.rest} sleeps: nobody wakes it, upstream's creators do not. */
 const REST_NS = 200_000;
 
 /** This machine, by the shim, which is loaded at the first call. */

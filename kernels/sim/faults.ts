@@ -104,7 +104,7 @@ export class FaultTable {
     return true;
   }
 
-  /** Rolls for a fault point that may find no opportunity; if it does, count it by {@linkcode hit}. */
+  /** Rolls for a fault point that may find no opportunity; if it does, {@linkcode hit} counts it. */
   chance(name: FaultName): boolean {
     if (!this.#active) return false;
     const rate = this.#rates[this.#index.get(name) as number];

@@ -1,6 +1,7 @@
 /**
  * What a case of the contract suite is: one statement about a kernel, with the control side that
- * drives it and the step that its agents run. Cases know only `Kernel` and {@linkcode ContractHost},
+ * drives it and the step that its agents run. Cases know only `Kernel` and
+ * {@linkcode ContractHost},
  * so that every kernel can be held against them.
  *
  * @module

@@ -1,6 +1,6 @@
 /**
  * Reads the host's apt sources, and writes a private apt configuration from them: the same mirror
- * and keyring, further suites, and nothing of it in /etc/apt. Format of the sources: sources.list(5).
+ * and keyring, further suites, and nothing of it in /etc/apt. Format: sources.list(5).
  *
  * @module
  */

@@ -34,7 +34,7 @@ const LEGEND = [
 ].map(([color, text]) => `<li><i style="background:var(--${color})"></i>${text}</li>`).join("");
 
 const HELP = "Wheel: zoom. Drag or shift-wheel: move. Click a thread: show only it. " +
-  "Double click: zoom to it. Keys: arrows, +, −, Home, Esc. A #name in the address shows a sub-test.";
+  "Double click: zoom to it. Keys: arrows, +, −, Home, Esc. A #name in the address: a sub-test.";
 
 function head(timeline: Timeline): string {
   const note = truncationNote(timeline.log);

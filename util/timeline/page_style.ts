@@ -44,7 +44,8 @@ canvas:focus-visible { outline: 2px solid var(--ghost); outline-offset: 3px; }
   border-radius: 6px; background: var(--tip); box-shadow: 0 4px 14px #0003;
   font: 12px/1.5 ui-monospace, monospace; white-space: pre; pointer-events: none;
 }
-#legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 12px 0 4px; padding: 0; list-style: none; }
+#legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 12px 0 4px; padding: 0; }
+#legend { list-style: none; }
 #legend i { display: inline-block; width: 12px; height: 12px; margin-right: 6px;
   border-radius: 2px; vertical-align: -1px; }
 #help, #note { margin: 4px 0 16px; color: var(--muted); font-size: 13px; }
