@@ -51,20 +51,20 @@ class Collected {
 }
 
 /**
- * Starts a module as a program.
+ * Starts a module as a process with pipes for stdout and stderr.
  *
  * @param module Its path from the repository's root.
  * @param args Its arguments.
  * @param cwd Folder it runs in; the repository's root if left out.
  */
-export async function startProgram(
+export async function spawnProgram(
   module: string,
   args: readonly string[],
   cwd?: string,
-): Promise<Started> {
+): Promise<Deno.ChildProcess> {
   const root = fileURLToPath(new URL("../", import.meta.url));
   const flags = stdFlags(await stdSource());
-  const child = new Deno.Command(Deno.execPath(), {
+  return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", "--quiet", ...flags, root + module, ...args],
     cwd: cwd ?? root,
     env: { NO_COLOR: "1" },
@@ -72,6 +72,15 @@ export async function startProgram(
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+}
+
+/** Starts a module as a program and collects what it says; see {@linkcode spawnProgram}. */
+export async function startProgram(
+  module: string,
+  args: readonly string[],
+  cwd?: string,
+): Promise<Started> {
+  const child = await spawnProgram(module, args, cwd);
   const stdout = new Collected(child.stdout);
   const stderr = new Collected(child.stderr);
   return {

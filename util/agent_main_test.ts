@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import type { PolicyDefinition } from "../lib/policy.ts";
 import { DUMP_BYTES_MAX } from "../lib/limits.ts";
 import { VERSION } from "../lib/version.ts";
-import { runProgram, startProgram } from "../tests/process.ts";
+import { runProgram, spawnProgram, startProgram } from "../tests/process.ts";
 import { FORGETFUL, THROWING } from "../tests/agents/throwing_policy.ts";
 import { FIFO_PER_CPU_AGENT } from "../schedulers/fifo/per_cpu/agent.ts";
 import { agentMain, type AgentProgram } from "./agent_main.ts";
@@ -264,6 +264,16 @@ Deno.test("as a process: exit statuses 0 and 2, and files in the folder it runs 
     assert(good.stdout.endsWith("\nDone!\n"));
     const bad = await runProgram(AGENT, [...SIM, "--trace=none/t.json"], folder);
     assertEquals([bad.code, bad.stdout], [2, ""]);
+  });
+  assertEquals(names, ["t.json"]);
+});
+
+Deno.test("as a process: who stops reading stdout does not stop the work", async () => {
+  const names = await inFolder(async (folder) => {
+    const child = await spawnProgram(AGENT, [...SIM, "--trace=t.json"], folder);
+    await child.stdout.cancel();
+    const stderr = await new Response(child.stderr).text();
+    assertEquals((await child.status).code, 0, stderr);
   });
   assertEquals(names, ["t.json"]);
 });
