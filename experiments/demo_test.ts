@@ -33,7 +33,7 @@ async function demo(...args: string[]): Promise<Demo> {
 Deno.test("the demo shows a table, writes trace and page into out/, and says how to open them", async () => {
   const { stdout, stderr, names } = await demo();
   assertEquals(names, ["simple_exp.html", "simple_exp.trace.json"]);
-  assertMatch(stdout, /^sub-test +threads +time +switches +p50 +p99 +max +commits +commits$/m);
+  assertMatch(stdout, /^sub-test +threads +time +switches +run p50 +p99 +max +commits +commits$/m);
   assertMatch(stdout, /^TaskDepartedManyRace +1,000 /m);
   assertStringIncludes(stdout, `wrote ${TRACE}: open it in ui.perfetto.dev`);
   assertStringIncludes(stdout, `wrote ${PAGE}: open it in a browser`);

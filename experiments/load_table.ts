@@ -12,7 +12,7 @@ export const LOAD_COLUMNS: readonly Column[] = [
   { head: "threads", is_left: false },
   { head: "virtual\ntime", is_left: false },
   { head: "switches", is_left: false },
-  { head: "wake-to-run\np50", is_left: false },
+  { head: "wake-to-\nrun p50", is_left: false },
   { head: "\np99", is_left: false },
   { head: "\nmax", is_left: false },
   { head: "\ncommits", is_left: false },

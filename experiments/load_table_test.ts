@@ -22,7 +22,7 @@ Deno.test("a row has one cell per column, in the order of the heads", () => {
   assertEquals(loadCells(RESULT).length, LOAD_COLUMNS.length);
   assertEquals(
     loadCells(RESULT).join("|"),
-    "BusyExp|100|501.73 ms|1,898|1.6 us|2.5 us|490.09 ms|249|2",
+    "BusyExp|100|502 ms|1,898|1.61 us|2.48 us|490 ms|249|2",
   );
 });
 

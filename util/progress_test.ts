@@ -36,7 +36,7 @@ Deno.test("on a terminal one line is rewritten and taken away at the end", () =>
   });
   const erase = "\r\x1b[K";
   const line = `${"BusyExp".padEnd(20)} [${"#".repeat(6).padEnd(24, ".")}] 25/100 threads, 5.00 ms`;
-  assertEquals(text, `${erase}${line}${erase}BusyExp ... ok, 1.0 us\n`);
+  assertEquals(text, `${erase}${line}${erase}BusyExp ... ok, 1.00 us\n`);
 });
 
 Deno.test("a sub-test without threads has an empty bar", () => {
@@ -54,5 +54,5 @@ Deno.test("elsewhere there is one line per finished sub-test and nothing to rewr
     progress.ended(results);
     progress.clear();
   });
-  assertEquals(text, "A ... ok, 1.0 us\nB ... FAILED, 1.0 us\n");
+  assertEquals(text, "A ... ok, 1.00 us\nB ... FAILED, 1.00 us\n");
 });

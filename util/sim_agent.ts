@@ -254,7 +254,7 @@ class SimAgentRun {
       })),
       end_ns: machine.now_ns,
       table: {
-        heads: LOAD_COLUMNS.map(({ head }) => head.trim().replace("\n", " ")),
+        heads: LOAD_COLUMNS.map(({ head }) => head.trim().replace("-\n", "-").replace("\n", " ")),
         rows: results.map(loadCells),
       },
     };

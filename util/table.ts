@@ -44,11 +44,16 @@ export function countText(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-/** A duration in ns with a unit that suits it: "888 ns", "1.6 us", "10.06 ms", "1.23 s"; "-". */
+/** Three digits of a number of at least 1. */
+function threeDigits(value: number): string {
+  return value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+}
+
+/** A duration in ns with a unit that suits it: "888 ns", "1.61 us", "10.1 ms", "502 ms"; "-". */
 export function durationText(ns: number): string {
   if (Number.isNaN(ns)) return "-";
   if (ns < 1_000) return `${Math.round(ns)} ns`;
-  if (ns < 1_000_000) return `${(ns / 1_000).toFixed(1)} us`;
-  if (ns < 1_000_000_000) return `${(ns / 1_000_000).toFixed(2)} ms`;
-  return `${(ns / 1_000_000_000).toFixed(2)} s`;
+  if (ns < 1_000_000) return `${threeDigits(ns / 1_000)} us`;
+  if (ns < 1_000_000_000) return `${threeDigits(ns / 1_000_000)} ms`;
+  return `${threeDigits(ns / 1_000_000_000)} s`;
 }

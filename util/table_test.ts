@@ -26,17 +26,21 @@ Deno.test("whole numbers have their thousands apart", () => {
   assertEquals(counts.map(countText), ["0", "999", "1,000", "12,345", "1,234,567"]);
 });
 
-Deno.test("durations have the unit that suits them", () => {
-  const ns = [0, 888, 999.6, 1613, 10_055_628, 501_725_075, 3_000_000_000];
-  assertEquals(ns.map(durationText), [
-    "0 ns",
-    "888 ns",
-    "1000 ns",
-    "1.6 us",
-    "10.06 ms",
-    "501.73 ms",
-    "3.00 s",
-  ]);
+Deno.test("durations have three digits and the unit that suits them", () => {
+  const rows: readonly (readonly [ns: number, text: string])[] = [
+    [0, "0 ns"],
+    [888, "888 ns"],
+    [999.6, "1000 ns"],
+    [1_613, "1.61 us"],
+    [9_994, "9.99 us"],
+    [9_996, "10.0 us"],
+    [99_960, "100 us"],
+    [10_055_628, "10.1 ms"],
+    [501_725_075, "502 ms"],
+    [3_000_000_000, "3.00 s"],
+    [600_000_000_000, "600 s"],
+  ];
+  for (const [ns, text] of rows) assertEquals(durationText(ns), text);
 });
 
 Deno.test("a duration that was never measured is a dash", () => {
