@@ -5,7 +5,14 @@
  *
  * @module
  */
-import type { AgentPort, EnclaveControl, Kernel, Queue } from "../kernels/kernel.ts";
+import {
+  type AgentPort,
+  EBUSY,
+  type EnclaveControl,
+  ENODEV,
+  type Kernel,
+  type Queue,
+} from "../kernels/kernel.ts";
 import { AgentContext } from "./agent_context.ts";
 import { MAX_TASK_COUNT, QUEUE_ELEM_COUNT } from "./limits.ts";
 import type { PolicyDefinition } from "./policy.ts";
@@ -57,11 +64,14 @@ export class PolicyEnclave {
   /** Queue per CPU in the order of the CPU list; the same queue for all if it is global. */
   readonly queues: readonly Queue[];
   readonly #kernel: Kernel;
+  readonly #open_queues: Queue[] = [];
+  #online = false;
 
   /**
    * Makes the queues and the shared state.
    *
-   * @throws {EnclaveError} If the kernel refuses a queue, or lacks what the policy requires.
+   * @throws {EnclaveError} If the kernel refuses a queue or lacks what the policy requires, or if
+   * other agents are online. Nothing is left behind then.
    */
   constructor(
     kernel: Kernel,
@@ -73,26 +83,37 @@ export class PolicyEnclave {
     if (missing.length > 0) {
       throw new EnclaveError(`run ${policy.name} on ${kernel.kind} without ${missing[0]}`, -95);
     }
+    const cpus = control.cpus();
+    if (cpus.length === 0) throw new EnclaveError("run a policy on no CPU", -ENODEV);
+    // Its tasks would get our default queue, and nobody would read it.
+    if (control.isOnline()) {
+      throw new EnclaveError("take an enclave whose agents are online", -EBUSY);
+    }
     this.#kernel = kernel;
     this.control = control;
     this.policy = policy;
-    const cpus = control.cpus();
     const elems = options.queue_elem_count ?? QUEUE_ELEM_COUNT;
-    this.queues = policy.queues === "global"
-      ? repeat(this.#createQueue(elems, []), cpus.length)
-      : cpus.map((cpu) => this.#createQueue(elems, [cpu]));
-    this.state = new SharedState({
-      policy: policy.name,
-      layout: policy.layout(cpus.length),
-      task_capacity: options.task_capacity ?? MAX_TASK_COUNT,
-      cpus: [...cpus],
-    });
-    check("set the default queue", control.setDefaultQueue(this.queues[0].id));
+    try {
+      this.queues = policy.queues === "global"
+        ? repeat(this.#createQueue(elems, []), cpus.length)
+        : cpus.map((cpu) => this.#createQueue(elems, [cpu]));
+      this.state = new SharedState({
+        policy: policy.name,
+        layout: policy.layout(cpus.length),
+        task_capacity: options.task_capacity ?? MAX_TASK_COUNT,
+        cpus: [...cpus],
+      });
+      check("set the default queue", control.setDefaultQueue(this.queues[0].id));
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   #createQueue(elem_count: number, wakeup_cpus: readonly number[]): Queue {
     const queue = this.control.createQueue(elem_count, 0, 0);
     if (typeof queue === "number") throw new EnclaveError("create a message queue", queue);
+    this.#open_queues.push(queue);
     if (wakeup_cpus.length > 0) {
       const result = this.control.configQueueWakeup(queue.id, wakeup_cpus, 0);
       check("configure a queue's wake-up", result);
@@ -134,12 +155,14 @@ export class PolicyEnclave {
    */
   goOnline(): void {
     check("go online (another agent has this enclave)", this.control.setOnline(true));
+    this.#online = true;
   }
 
   /** Gives the enclave's queues up; its tasks stay. */
   close(): void {
-    this.control.setOnline(false);
-    for (const queue of new Set(this.queues)) this.control.closeQueue(queue.id);
+    if (this.#online) this.control.setOnline(false);
+    this.#online = false;
+    for (const queue of this.#open_queues.splice(0)) this.control.closeQueue(queue.id);
   }
 }
 

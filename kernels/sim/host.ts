@@ -74,7 +74,7 @@ export class SimPolicyHost {
    * Creates queues and state, makes the agents, discovers tasks and goes online.
    *
    * @param options Sizes, and what a predecessor's {@linkcode snapshot} kept.
-   * @throws {EnclaveError} If the kernel refuses something; nothing is left online then.
+   * @throws {EnclaveError} If the kernel refuses something; nothing is left behind then.
    */
   constructor(
     kernel: SimKernel,
@@ -84,10 +84,15 @@ export class SimPolicyHost {
   ) {
     this.#control = control;
     this.enclave = new PolicyEnclave(kernel, control, policy, options);
-    for (const cpu of control.cpus()) {
-      const agent = this.enclave.becomeAgent(cpu) as SimAgent;
-      this.#agents.push(agent);
-      this.#drivers.push(new SimDriver(this, agent));
+    try {
+      for (const cpu of control.cpus()) {
+        const agent = this.enclave.becomeAgent(cpu) as SimAgent;
+        this.#agents.push(agent);
+        this.#drivers.push(new SimDriver(this, agent));
+      }
+    } catch (error) {
+      this.leave();
+      throw error;
     }
     try {
       this.#drivers[0].policy.discover();
@@ -125,7 +130,9 @@ export class SimPolicyHost {
         text += `(no dump: ${error instanceof Error ? error.message : String(error)})\n`;
       }
     }
-    return new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, DUMP_BYTES_MAX));
+    const bytes = new TextEncoder().encode(text).subarray(0, DUMP_BYTES_MAX);
+    // As a stream: half a character at the end is left out.
+    return new TextDecoder().decode(bytes, { stream: true });
   }
 
   /** Stops the policy because a step threw. */
