@@ -14,7 +14,7 @@ import type { PolicyDefinition } from "../lib/policy.ts";
 import { Topology } from "../lib/topology.ts";
 import { VERSION } from "../lib/version.ts";
 import { AGENT_FLAGS, agentOptions, SIM_FLAGS, simFlagFault } from "./agent_flags.ts";
-import { type Flag, flagsHelp, parseFlags } from "./flags.ts";
+import { type Flag, flagsHelp, type FlagValues, parseFlags } from "./flags.ts";
 import { runSimAgent } from "./sim_agent.ts";
 
 /** Exit status after a broken invariant, or a policy that threw. */
@@ -26,8 +26,8 @@ export interface AgentProgram {
   readonly name: string;
   /** One line for `--help`. */
   readonly summary: string;
-  /** Its policy. */
-  readonly policy: PolicyDefinition;
+  /** Its policy, or what makes it from the flags. */
+  readonly policy: PolicyDefinition | ((flags: FlagValues) => PolicyDefinition | UsageError);
   /** Flags of its own. */
   readonly flags?: readonly Flag[];
   /** Loads for the simulated kernel; those of experiments/ unless told otherwise. */
@@ -129,10 +129,12 @@ async function run(
   }
   const options = agentOptions(flags);
   if (options instanceof UsageError) return options;
+  const policy = typeof program.policy === "function" ? program.policy(flags) : program.policy;
+  if (policy instanceof UsageError) return policy;
   const facts = probeKernel(host.read);
   const kernel = chooseKernel(options.kernel, facts);
   if (kernel instanceof UsageError) return kernel;
-  if (kernel === "sim") return await runSimAgent(program, options, host);
+  if (kernel === "sim") return await runSimAgent({ program, policy, options, host });
   const sim_flag = simFlagFault(flags);
   if (sim_flag !== undefined) return sim_flag;
   return kernel instanceof OperatingError ? kernel : realKernel(kernel, options.ghost_cpus, host);

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { UsageError } from "../lib/errors.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
+import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
 import { DUMP_BYTES_MAX } from "../lib/limits.ts";
 import { VERSION } from "../lib/version.ts";
 import { runProgram, spawnProgram, startProgram } from "../tests/process.ts";
@@ -253,6 +255,22 @@ Deno.test("a load that is not as expected ends with status 3 and says what", asy
   assertEquals(status, 3);
   assertStringIncludes(stdout, "Wrong: expected 7 threads, 0 ran to their end");
   assertStringIncludes(stderr, "Wrong: not as expected");
+});
+
+Deno.test("an agent's own flags make its policy, are in its help, and can be refused", async () => {
+  const program: Partial<AgentProgram> = {
+    flags: [{ name: "fail", value: "HOW", fallback: "no", help: "fail in this way" }],
+    policy: (flags) => {
+      if (flags.text("fail") === "throw") return THROWING;
+      if (flags.text("fail") === "no") return FIFO_PER_CPU;
+      return new UsageError("bad --fail", "give throw or no");
+    },
+  };
+  assertEquals((await agent(SIM, { program })).status, 0);
+  assertEquals((await agent([...SIM, "--fail=throw"], { program })).status, 3);
+  const { status, stderr } = await agent([...SIM, "--fail=x"], { program });
+  assertEquals([status, stderr], [2, "fifo_per_cpu_agent: bad --fail; give throw or no\n"]);
+  assertStringIncludes((await agent(["--help"], { program })).stdout, "  --fail HOW");
 });
 
 const AGENT = "schedulers/fifo/per_cpu/agent.ts";

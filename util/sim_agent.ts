@@ -15,7 +15,7 @@ import { parseCpuStr } from "../lib/cpu_list.ts";
 import { EnclaveError } from "../lib/enclave.ts";
 import { OperatingError, UsageError } from "../lib/errors.ts";
 import { MAX_CPU_COUNT } from "../lib/limits.ts";
-import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES } from "../lib/policy.ts";
+import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../lib/policy.ts";
 import type { AgentOptions } from "./agent_flags.ts";
 import { type AgentHost, type AgentProgram, EXIT_BROKEN } from "./agent_main.ts";
 import { AgentSignals } from "./agent_signals.ts";
@@ -106,6 +106,18 @@ function simRequest(program: AgentProgram, options: AgentOptions): SimRequest | 
   return { load, seed, machine_cpus, trace, html };
 }
 
+/** What to run. */
+export interface SimAgentJob {
+  /** The agent. */
+  readonly program: AgentProgram;
+  /** Its policy, made from its flags. */
+  readonly policy: PolicyDefinition;
+  /** Its common flags, checked. */
+  readonly options: AgentOptions;
+  /** The process. */
+  readonly host: AgentHost;
+}
+
 /** How a run ended. */
 interface Outcome {
   readonly status: number;
@@ -118,10 +130,8 @@ const ENDED_WELL: Outcome = { status: 0, complaint: "", dump: "" };
 
 /** One agent process's simulated machine with its policy and its load. */
 class SimAgentRun {
-  readonly #program: AgentProgram;
-  readonly #options: AgentOptions;
+  readonly #job: SimAgentJob;
   readonly #request: SimRequest;
-  readonly #host: AgentHost;
   readonly #signals: AgentSignals;
   readonly #log = new SpanLog();
   readonly #kernel: SimKernel;
@@ -130,18 +140,11 @@ class SimAgentRun {
   #destroyed_because = "";
 
   /** @throws {EnclaveError} If the simulated kernel refuses the enclave. */
-  constructor(
-    program: AgentProgram,
-    options: AgentOptions,
-    request: SimRequest,
-    host: AgentHost,
-    signals: AgentSignals,
-  ) {
-    this.#program = program;
-    this.#options = options;
+  constructor(job: SimAgentJob, request: SimRequest, signals: AgentSignals) {
+    this.#job = job;
     this.#request = request;
-    this.#host = host;
     this.#signals = signals;
+    const { policy, options } = job;
     const { machine_cpus, seed } = request;
     this.#kernel = new SimKernel({
       cpus: machine_cpus,
@@ -154,7 +157,7 @@ class SimAgentRun {
       throw new EnclaveError(`make an enclave of CPUs ${options.ghost_cpus}`, enclave);
     }
     if (request.trace !== undefined || request.html !== undefined) machine.trace = this.#log;
-    this.#policy_host = new SimPolicyHost(this.#kernel, enclave, program.policy, {
+    this.#policy_host = new SimPolicyHost(this.#kernel, enclave, policy, {
       task_capacity: TASK_CAPACITY,
       queue_elem_count: QUEUE_ELEM_COUNT,
     });
@@ -171,21 +174,21 @@ class SimAgentRun {
 
   /** State of the policy on stderr. */
   dump(flags: number): void {
-    this.#host.stderr(this.#policy_host.dump(flags));
+    this.#job.host.stderr(this.#policy_host.dump(flags));
   }
 
   /** Upstream's rule: with `--verbose`, once a second on the agents' clock. */
   #dumpEachSecond(): void {
     const { machine } = this.#kernel;
     machine.at(machine.now_ns + DUMP_PERIOD_NS, () => {
-      this.dump(this.#options.verbose > 1 ? DUMP_EMPTY_RUNQUEUES : 0);
+      this.dump(this.#job.options.verbose > 1 ? DUMP_EMPTY_RUNQUEUES : 0);
       this.#dumpEachSecond();
     });
   }
 
   /** Runs the load to its end, or until a signal or a failure. */
   async drive(): Promise<Outcome> {
-    const progress = new Progress(this.#host);
+    const progress = new Progress(this.#job.host);
     let turn_end_ms = performance.now() + TURN_MS;
     try {
       while (!this.#signals.is_stopping && this.#run.advance(BATCH_EVENTS)) {
@@ -241,9 +244,9 @@ class SimAgentRun {
     const { results } = this.#run;
     const { seed, machine_cpus, load } = this.#request;
     return {
-      title: `${this.#program.name}: ${load.name}`,
+      title: `${this.#job.program.name}: ${load.name}`,
       subtitle: `simulated machine of ${machine_cpus} CPUs, ghOSt on CPUs ` +
-        `${this.#options.ghost_cpus}, ABI ${abi.version}, seed ${seed}`,
+        `${this.#job.options.ghost_cpus}, ABI ${abi.version}, seed ${seed}`,
       cpus: machine.cpus.map((cpu) => cpu.id),
       log: this.#log,
       threadName: (tid) => machine.thread(tid)?.name ?? `thread ${tid}`,
@@ -273,7 +276,7 @@ class SimAgentRun {
       if (file === undefined) return;
       writer(timeline, file);
       file.commit();
-      this.#host.stdout(`wrote ${file.path}: ${cure}\n`);
+      this.#job.host.stdout(`wrote ${file.path}: ${cure}\n`);
     };
     write(trace, writePerfetto, "open it in ui.perfetto.dev or chrome://tracing");
     write(html, writeHtml, "open it in a browser");
@@ -287,16 +290,15 @@ class SimAgentRun {
 
 /** Everything from "Initializing..." to "Done!". */
 async function runRequest(
-  program: AgentProgram,
-  options: AgentOptions,
+  job: SimAgentJob,
   request: SimRequest,
-  host: AgentHost,
   signals: AgentSignals,
 ): Promise<number | OperatingError> {
+  const { host, program } = job;
   host.stdout("Initializing...\n");
   let run: SimAgentRun;
   try {
-    run = new SimAgentRun(program, options, request, host, signals);
+    run = new SimAgentRun(job, request, signals);
   } catch (error) {
     if (!(error instanceof EnclaveError)) throw error;
     return new OperatingError(error.message, "choose other CPUs");
@@ -312,10 +314,7 @@ async function runRequest(
     run.writeFiles();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return new OperatingError(
-      `cannot write the timeline: ${why}`,
-      "free space, or give another path",
-    );
+    return new OperatingError(`cannot write the timeline: ${why}`, "give another path");
   }
   host.stdout(program.done_text);
   return outcome.status;
@@ -324,17 +323,11 @@ async function runRequest(
 /**
  * Runs an agent on the simulated kernel.
  *
- * @param program The agent.
- * @param options Its common flags, checked.
- * @param host The process.
+ * @param job What to run.
  * @returns The exit status, or why it could not run.
  */
-export async function runSimAgent(
-  program: AgentProgram,
-  options: AgentOptions,
-  host: AgentHost,
-): Promise<number | OperatingError> {
-  const request = simRequest(program, options);
+export async function runSimAgent(job: SimAgentJob): Promise<number | OperatingError> {
+  const request = simRequest(job.program, job.options);
   if (request instanceof UsageError) return request;
   const abandon = (): void => {
     request.trace?.abandon();
@@ -344,7 +337,7 @@ export async function runSimAgent(
   signals.on_abort = abandon;
   signals.listen();
   try {
-    return await runRequest(program, options, request, host, signals);
+    return await runRequest(job, request, signals);
   } finally {
     signals.close();
     abandon();
