@@ -43,7 +43,7 @@ function openShim(path: string): Shim {
 }
 
 function keep(shim: Shim): Shim {
-  installFence(shim.fenceFull);
+  installFence(shim.fenceFull, shim.fenceRelease);
   loaded = shim;
   return shim;
 }

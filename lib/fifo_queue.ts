@@ -44,24 +44,28 @@ export class FifoQueue {
 
   /** Appends a row. */
   pushBack(row: number): void {
-    const last = this.#ends[LAST];
-    this.#next[row] = 0;
+    const ends = this.#ends;
+    const next = this.#next;
+    const last = ends[LAST];
+    next[row] = 0;
     this.#prev[row] = last;
-    if (last === 0) this.#ends[FIRST] = row + 1;
-    else this.#next[last - 1] = row + 1;
-    this.#ends[LAST] = row + 1;
-    this.#ends[LENGTH]++;
+    if (last === 0) ends[FIRST] = row + 1;
+    else next[last - 1] = row + 1;
+    ends[LAST] = row + 1;
+    ends[LENGTH]++;
   }
 
   /** Puts a row before all others. */
   pushFront(row: number): void {
-    const first = this.#ends[FIRST];
-    this.#prev[row] = 0;
+    const ends = this.#ends;
+    const prev = this.#prev;
+    const first = ends[FIRST];
+    prev[row] = 0;
     this.#next[row] = first;
-    if (first === 0) this.#ends[LAST] = row + 1;
-    else this.#prev[first - 1] = row + 1;
-    this.#ends[FIRST] = row + 1;
-    this.#ends[LENGTH]++;
+    if (first === 0) ends[LAST] = row + 1;
+    else prev[first - 1] = row + 1;
+    ends[FIRST] = row + 1;
+    ends[LENGTH]++;
   }
 
   /** Takes the row at the front, or −1 if the queue is empty. */
@@ -73,15 +77,18 @@ export class FifoQueue {
 
   /** Takes a row that is in the queue. */
   remove(row: number): void {
-    const next = this.#next[row];
-    const prev = this.#prev[row];
-    if (prev === 0) this.#ends[FIRST] = next;
-    else this.#next[prev - 1] = next;
-    if (next === 0) this.#ends[LAST] = prev;
-    else this.#prev[next - 1] = prev;
-    this.#next[row] = 0;
-    this.#prev[row] = 0;
-    this.#ends[LENGTH]--;
+    const ends = this.#ends;
+    const next = this.#next;
+    const prev = this.#prev;
+    const after = next[row];
+    const before = prev[row];
+    if (before === 0) ends[FIRST] = after;
+    else next[before - 1] = after;
+    if (after === 0) ends[LAST] = before;
+    else prev[after - 1] = before;
+    next[row] = 0;
+    prev[row] = 0;
+    ends[LENGTH]--;
   }
 
   /** The row behind another one, or −1. */

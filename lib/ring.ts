@@ -15,6 +15,9 @@ import {
 } from "../ffi/abi/constants.ts";
 import type { Memory } from "../ffi/memory.ts";
 
+/** Fewer slots than these are not worth a publish within a batch. */
+const QUARTER_SLOTS_MIN = 1024;
+
 /** A view of one queue mapping; one consumer only. */
 export class MessageRing {
   /** The mapping; message words are read from here. */
@@ -25,6 +28,7 @@ export class MessageRing {
   readonly #ring: number;
   readonly #msgs: number;
   readonly #mask: number;
+  readonly #quarter: number;
   #head = 0;
   #tail = 0;
 
@@ -40,6 +44,7 @@ export class MessageRing {
     this.#ring = words[QUEUE_START_WORD] >>> 2;
     this.#msgs = this.#ring + RING_MSGS_WORD;
     this.#mask = words[QUEUE_NELEMS_WORD] - 1;
+    this.#quarter = Math.max(this.elem_count >>> 2, QUARTER_SLOTS_MIN);
     this.#tail = words[this.#ring + RING_TAIL_WORD];
     this.#head = this.#tail;
   }
@@ -57,25 +62,36 @@ export class MessageRing {
    * @returns Word index of `ghost_msg` in {@linkcode words}, or −1 if the ring is empty.
    */
   peek(): number {
-    for (;;) {
-      if (this.#head === this.#tail) {
-        this.#head = this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD);
-        this.#pollOverflow();
-        if (this.#head === this.#tail) return -1;
-      }
-      const at = this.#msgs + ((this.#tail & this.#mask) << 1);
-      if ((this.words[at] & 0xffff) !== MSG_NOP) return at;
-      this.consume(at);
-    }
+    const tail = this.#tail;
+    if (this.#head === tail && !this.#refresh()) return -1;
+    const at = this.#msgs + ((tail & this.#mask) << 1);
+    return (this.words[at] & 0xffff) !== MSG_NOP ? at : this.#skipFiller(at);
+  }
+
+  /** Looks for new messages. Apart from peek, so that peek is small enough to be inlined. */
+  #refresh(): boolean {
+    this.#head = this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD);
+    this.#pollOverflow();
+    return this.#head !== this.#tail;
+  }
+
+  #skipFiller(at: number): number {
+    this.consume(at);
+    return this.peek();
   }
 
   /**
-   * Takes the message that {@linkcode peek} returned. Its slots go back to the producer with
-   * {@linkcode release}, so that one publish serves a whole batch.
+   * Takes the message that {@linkcode peek} returned, which must have been handled. Its slots go
+   * back to the producer with {@linkcode release}, so that one publish serves a whole batch; a
+   * batch that is long beside the ring gives them back by quarters, so that the producer need not
+   * wait for its end.
    */
   consume(at: number): void {
     const slots = ((this.words[at] >>> 16) + 7) >>> 3;
-    this.#tail = (this.#tail + (slots === 0 ? 1 : slots)) | 0;
+    const before = this.#tail;
+    const tail = (before + (slots === 0 ? 1 : slots)) | 0;
+    this.#tail = tail;
+    if (((before ^ tail) & this.#quarter) !== 0) this.release();
   }
 
   /**

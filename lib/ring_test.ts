@@ -123,6 +123,18 @@ Deno.test("an overflow is seen with the message that follows it", () => {
   assertEquals(ring.overflow_count, 2);
 });
 
+Deno.test("a batch that is long beside the ring gives slots back by quarters", () => {
+  const queue = new SimQueue(3, 4096);
+  const ring = new MessageRing(HARDWARE_MEMORY, queue.words);
+  for (let seqnum = 0; seqnum < 2048; seqnum++) assert(send(queue, seqnum));
+  assert(!send(queue, 2048));
+  for (let count = 0; count < 512; count++) ring.consume(ring.peek());
+  assertEquals(queue.words[RING_WORD + RING_TAIL_WORD], 1024);
+  ring.consume(ring.peek());
+  assertEquals(queue.words[RING_WORD + RING_TAIL_WORD], 1024);
+  assert(send(queue, 2048));
+});
+
 Deno.test("an overflow while the ring is drained is seen though no message follows it", () => {
   const queue = new SimQueue(3, 8);
   const ring = new MessageRing(HARDWARE_MEMORY, queue.words);

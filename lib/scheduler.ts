@@ -258,7 +258,10 @@ export abstract class Scheduler implements Policy {
     const hi = message.gtidHi();
     const row = tasks.find(lo, hi);
     if (row >= 0) {
-      const is_ours = this.agent.memory.acquire(tasks.owner, row) === owner_id;
+      // Only we write our own id there: no order is needed to see it.
+      const { memory } = this.agent;
+      const is_ours = memory.poll(tasks.owner, row) === owner_id ||
+        memory.acquire(tasks.owner, row) === owner_id;
       if (this.#isOldNews(row, is_ours)) return true;
       if (!is_ours) return false;
     }

@@ -76,6 +76,15 @@ export class TaskTable {
 
   /** The row of a gtid, or −1. */
   find(lo: number, hi: number): number {
+    const slot = this.#map.slotOf(lo, hi);
+    if (slot < 0) return -1;
+    const row = this.#map.rowAt(slot);
+    if (row >= 0 && this.gtid_lo[row] === lo && this.gtid_hi[row] === hi) return row;
+    return this.#findContended(lo, hi);
+  }
+
+  /** The slot was changing hands while it was read. */
+  #findContended(lo: number, hi: number): number {
     const row = this.#map.get(lo, hi);
     if (row < 0 || this.gtid_lo[row] !== lo || this.gtid_hi[row] !== hi) return -1;
     return row;
