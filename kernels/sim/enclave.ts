@@ -474,9 +474,11 @@ export class SimEnclave implements EnclaveControl {
   #armTimeout(): void {
     const timeout_ms = this.tunable("runnable_timeout");
     if (timeout_ms === 0 || this.#destroyed) return;
-    const oldest_ns = this.ready.first?.ready_since_ns ?? this.#machine.now_ns;
-    const at_ns = Math.max(oldest_ns + timeout_ms * MILLISECOND_NS, this.#machine.now_ns + 1);
-    this.#machine.events.push(at_ns, EVENT_RUNNABLE_TIMEOUT, this.id, 0);
+    const { events, now_ns } = this.#machine;
+    const timeout_ns = timeout_ms * MILLISECOND_NS;
+    const due_ns = (this.ready.first?.ready_since_ns ?? now_ns) + timeout_ns;
+    // Already over only without the rule that destroys: then one timeout later.
+    events.push(due_ns > now_ns ? due_ns : now_ns + timeout_ns, EVENT_RUNNABLE_TIMEOUT, this.id, 0);
   }
 
   /** The oldest waiting thread may have waited too long. */

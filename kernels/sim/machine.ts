@@ -360,10 +360,13 @@ export class SimMachine {
 
   /** Gives a CPU to whoever has the first claim on it. */
   resched(cpu: SimCpu): void {
+    cpu.pick_again = true;
     if (cpu.picking || !cpu.online) return;
     cpu.picking = true;
-    for (;;) {
-      if (!this.#pick(cpu)) break;
+    while (cpu.pick_again) {
+      // A message that a choice sends may wake the agent of this very CPU.
+      cpu.pick_again = false;
+      if (this.#pick(cpu)) cpu.pick_again = true;
     }
     cpu.picking = false;
     this.updateAvailability(cpu);

@@ -195,6 +195,8 @@ export class SimCpu {
   slice_armed = false;
   /** True while this CPU picks; wake-ups then only mark. */
   picking = false;
+  /** Something has changed since the last choice. */
+  pick_again = false;
   /** When the present mode began. */
   since_ns = 0;
   /** ns spent in each mode. */
