@@ -109,8 +109,17 @@ export class Lab {
 
   /** Makes an enclave with queues and agents. */
   static async open(host: ContractHost, options: LabOptions = {}): Promise<Lab> {
-    const cpus = options.cpus ?? host.cpus;
-    const control = createEnclave(host, cpus);
+    const control = createEnclave(host, options.cpus ?? host.cpus);
+    return await Lab.on(host, control, options);
+  }
+
+  /** Gives queues and agents to an enclave that is there. */
+  static async on(
+    host: ContractHost,
+    control: EnclaveControl,
+    options: LabOptions = {},
+  ): Promise<Lab> {
+    const cpus = control.cpus();
     const kind = options.queues ?? "per_cpu";
     const elems = options.elem_count ?? ELEM_COUNT;
     const one = kind === "one" ? createQueue(control, elems, [cpus[0]]) : undefined;
@@ -119,8 +128,12 @@ export class Lab {
     );
     expectOk(control.setDefaultQueue(queues[0].id), "set the default queue");
     const lab = new Lab(host, control, queues);
-    for (const cpu of options.agents ?? cpus) lab.attach(cpu, options.drains ?? true);
-    for (const cpu of options.agents ?? cpus) await lab.until(() => lab.steps(cpu) > 0, "a step");
+    const agents = options.agents ?? cpus;
+    const before = agents.map((cpu) => lab.steps(cpu));
+    for (const cpu of agents) lab.attach(cpu, options.drains ?? true);
+    for (const [index, cpu] of agents.entries()) {
+      await lab.until(() => lab.steps(cpu) > before[index], `a step on CPU ${cpu}`);
+    }
     return lab;
   }
 
