@@ -51,11 +51,12 @@ function* spin(self: LoadThread): Script {
   self.expect(self.inGhost(), "a thread that spins in ghOSt stays in it");
 }
 
-/** Into ghOSt and out again. */
+/** Into ghOSt, and out again after a sleep. */
 function* depart(self: LoadThread): Script {
   yield work(self);
   self.enterGhost();
   yield work(self);
+  yield sleep(PAUSE_NS);
   self.expect(self.inGhost(), "a thread that entered ghOSt is in it");
   self.leaveGhost();
   yield work(self);
