@@ -35,6 +35,7 @@ export * from "./lib/message.ts";
 export * from "./lib/notification.ts";
 export * from "./lib/policy.ts";
 export * from "./lib/prng.ts";
+export * from "./lib/recording.ts";
 export * from "./lib/ring.ts";
 export * from "./lib/scheduler.ts";
 export * from "./lib/shared_state.ts";

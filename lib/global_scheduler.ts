@@ -17,7 +17,10 @@ import type { ColumnType } from "./shared_state.ts";
 import { txnSucceeded } from "./transaction.ts";
 
 /** Columns of the enclave that a centralized policy's layout must declare. */
-export const GLOBAL_AGENT_COLUMNS: Readonly<Record<string, ColumnType>> = { global_cpu: "i32" };
+export const GLOBAL_AGENT_COLUMNS: Readonly<Record<string, ColumnType>> = {
+  global_cpu: "i32",
+  role_taken: "i32",
+};
 
 /** Base class of centralized policies. */
 export abstract class GlobalScheduler extends Scheduler {
@@ -26,6 +29,7 @@ export abstract class GlobalScheduler extends Scheduler {
   /** CPUs whose transactions the next group commit submits. */
   protected readonly commit_mask: Int32Array = new Int32Array(CPU_MASK_WORD_COUNT);
   readonly #global_cpu: Int32Array;
+  readonly #role_taken: Int32Array;
   readonly #agent_status: Int32Array;
   readonly #first_global_cpu: number;
   #held = false;
@@ -38,6 +42,7 @@ export abstract class GlobalScheduler extends Scheduler {
     super(agent);
     this.#first_global_cpu = first_global_cpu;
     this.#global_cpu = agent.state.global("global_cpu");
+    this.#role_taken = agent.state.global("role_taken");
     this.near_first = Int32Array.from(nearFirst(agent));
     this.#agent_status = Int32Array.from(agent.cpus, () => -1);
   }
@@ -101,11 +106,14 @@ export abstract class GlobalScheduler extends Scheduler {
     const { ring, txns, port, cpu } = this.agent;
     // Another agent read the queue meanwhile.
     ring.resync();
-    // It may have committed a task to this CPU while this agent was awake: such a task would wait
-    // for as long as this agent spins. The transaction "no task" sends it back as preempted.
+    this.#held = this.#role_taken[0] !== 0;
+    if (this.#held) return true;
+    // The last one may have committed a task to this CPU while this agent was awake already: such a
+    // task would wait for as long as this agent spins. "No task" sends it back as preempted.
     txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, 0);
     port.commit(cpu);
     this.#held = txnSucceeded(txns.state(cpu));
+    if (this.#held) this.#role_taken[0] = 1;
     return this.#held;
   }
 
@@ -115,6 +123,7 @@ export abstract class GlobalScheduler extends Scheduler {
       if (!this.isAvailable(index)) continue;
       this.beforeHandOff(index);
       const cpu = this.agent.cpus[index];
+      this.#role_taken[0] = 0;
       this.agent.memory.publish(this.#global_cpu, 0, cpu + 1);
       this.#held = false;
       this.agent.port.ping(cpu);

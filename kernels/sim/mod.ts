@@ -16,6 +16,7 @@ export * from "./host.ts";
 export * from "./machine.ts";
 export * from "./messages.ts";
 export * from "./producer_ring.ts";
+export * from "./recording.ts";
 export * from "./rules.ts";
 export * from "./sim_kernel.ts";
 export * from "./sim_memory.ts";
