@@ -5,7 +5,6 @@ import {
   MSG_CPU_NOT_IDLE,
   MSG_CPU_TICK,
   MSG_CPU_TIMER_EXPIRED,
-  MSG_HEADER_BYTES,
   MSG_NOP,
   MSG_TASK_AFFINITY_CHANGED,
   MSG_TASK_BLOCKED,
@@ -19,39 +18,18 @@ import {
   MSG_TASK_WAKEUP,
   MSG_TASK_YIELD,
 } from "../ffi/abi/constants.ts";
+import { encodeMessage, type MessageFields } from "../tests/fakes/encode_message.ts";
 import { MessageCursor } from "./message.ts";
-
-const WRITERS: Readonly<Record<string, (view: DataView, at: number, value: number) => void>> = {
-  i8: (view, at, value) => view.setInt8(at, value),
-  u16: (view, at, value) => view.setUint16(at, value, true),
-  i32: (view, at, value) => view.setInt32(at, value, true),
-  u64: (view, at, value) => view.setBigUint64(at, BigInt(value), true),
-};
 
 const GTID = { lo: 5, hi: 1234 << 9 };
 /** The messages stand at an odd word, as in a ring, whose first one stands at byte 76. */
 const AT = 19;
 
-/** Writes a message field by field as the struct of the ABI has it, and points a cursor at it. */
-function messageOf(abi: Abi, type: number, fields: Record<string, number>): MessageCursor {
-  const payload = abi.messages.get(type)?.payload;
-  const bytes = new Uint8Array(256).fill(0xff).buffer; // padding is not zero
-  const view = new DataView(bytes);
-  const start = AT * 4;
-  view.setUint16(start, type, true);
-  view.setUint16(start + 2, MSG_HEADER_BYTES + (payload?.size ?? 0), true);
-  view.setUint32(start + 4, fields.seqnum ?? 42, true);
-  for (const field of payload?.fields ?? []) {
-    const at = start + MSG_HEADER_BYTES + field.offset;
-    if (field.name === "gtid") {
-      view.setInt32(at, GTID.lo, true);
-      view.setInt32(at + 4, GTID.hi, true);
-    } else if (field.name === "sw_info") {
-      view.setUint32(at + 4, fields.sw_index ?? 0, true);
-    } else WRITERS[field.type](view, at, fields[field.name] ?? 0);
-  }
+function messageOf(abi: Abi, type: number, fields: MessageFields): MessageCursor {
+  const words = new Int32Array(64);
+  words.set(encodeMessage(abi, type, fields.seqnum ?? 42, GTID, fields), AT);
   const cursor = new MessageCursor(abi);
-  cursor.set(new Int32Array(bytes), AT);
+  cursor.set(words, AT);
   return cursor;
 }
 
@@ -120,7 +98,7 @@ Deno.test("messages that name no CPU say −1", () => {
 
 Deno.test("from_switchto, was_latched and was_current are told apart", () => {
   everyAbi((abi) => {
-    const flagsOf = (type: number, fields: Record<string, number>): boolean[] => {
+    const flagsOf = (type: number, fields: MessageFields): boolean[] => {
       const cursor = messageOf(abi, type, fields);
       return [cursor.fromSwitchto(), cursor.wasLatched(), cursor.wasCurrent()];
     };
@@ -180,7 +158,7 @@ Deno.test("PRIORITY_CHANGED and LATCH_FAILURE carry nice value and errno", () =>
 
 Deno.test("messages print as upstream prints them", () => {
   const abi = abiOf(91) as Abi;
-  const text = (type: number, fields: Record<string, number>): string =>
+  const text = (type: number, fields: MessageFields): string =>
     messageOf(abi, type, fields).stringify("t/7");
   assertEquals(text(MSG_TASK_NEW, { runnable: 1 }), "M: TASK_NEW seq=42 t/7 runnable");
   assertEquals(text(MSG_TASK_NEW, {}), "M: TASK_NEW seq=42 t/7 blocked");
