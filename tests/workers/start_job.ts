@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { PrioTableJob } from "./prio_table_worker.ts";
 import type { SharedWordsJob } from "./shared_words_worker.ts";
 import type { StructuresJob } from "./structures_worker.ts";
 
@@ -41,6 +42,11 @@ export function startJob(job: SharedWordsJob): Promise<number> {
 /** Starts a thread that works on rows, mailboxes or records; how many errors it saw. */
 export function startStructuresJob(job: StructuresJob): Promise<number> {
   return start("./structures_worker.ts", job);
+}
+
+/** Starts a thread that works on a PrioTable; the number that it says at its end. */
+export function startPrioTableJob(job: PrioTableJob): Promise<number> {
+  return start("./prio_table_worker.ts", job);
 }
 
 /** Waits, without blocking the event loop, until a shared word has reached a number. */
