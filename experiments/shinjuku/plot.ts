@@ -110,7 +110,8 @@ svg { width: 100%; height: auto; } text { fill: currentColor; font-size: 12px; }
 .grid { stroke: currentColor; opacity: .15; } polyline { stroke-width: 2; }
 line.paper { stroke: currentColor; stroke-dasharray: 4 4; opacity: .45; }
 text.paper { opacity: .7; } ul { list-style: none; padding: 0; display: flex; gap: 1.5rem; }
-i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; } pre { opacity: .8; white-space: pre-wrap; }
+i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
+pre { opacity: .8; white-space: pre-wrap; }
 </style></head><body>
 <h1>p99 latency against load</h1>
 <p>SOSP'21 figure 6a on a simulated machine: 20 worker CPUs, 200 worker threads, 99.5 % of the

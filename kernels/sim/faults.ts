@@ -104,7 +104,7 @@ export class FaultTable {
     return true;
   }
 
-  /** Rolls for a fault point that may find no opportunity; if it does, {@linkcode hit} counts it. */
+  /** Rolls for a fault point that may find no opportunity; {@linkcode hit} counts if it does. */
   chance(name: FaultName): boolean {
     if (!this.#active) return false;
     const rate = this.#rates[this.#index.get(name) as number];

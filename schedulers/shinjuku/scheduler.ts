@@ -31,7 +31,10 @@ import {
   WorkClass,
 } from "../../shared/prio_table.ts";
 
-/** State of a task. BLOCKED is on nothing at all. PAUSED: the kernel could run it, the application has no work for it. */
+/**
+ * State of a task. BLOCKED is on nothing at all. PAUSED: the kernel could run it, the application
+ * has no work for it.
+ */
 const BLOCKED = 0;
 const QUEUED = 1;
 const ON_CPU = 2;

@@ -158,8 +158,8 @@ export function sourcesText(sources: readonly AptSource[]): string {
 }
 
 /**
- * Text of a preferences file: of the added suites apt may take kernels alone, so that the tools come
- * with libraries of the host's own release.
+ * Text of a preferences file: of the added suites apt may take kernels alone, so that the tools
+ * come with libraries of the host's own release.
  *
  * @param codename The host's release.
  * @returns The text.

@@ -124,13 +124,13 @@ async function configureApt(folder: string, codename: string): Promise<string> {
   return conf_path;
 }
 
-/** A progress line from what apt says about a package: "Get:3 ADDRESS SUITE ARCH NAME ... [SIZE]". */
+/** A progress line from what apt says: "Get:3 ADDRESS SUITE ARCH NAME ... [SIZE]". */
 export function fetchedLine(line: string): string | undefined {
   const match = line.match(/^Get:\d+ \S+ .*? (\S+) \w+ \S+ \[([^\]]+)\]$/);
   return match === null ? undefined : `fetch ${match[1]} (${match[2]})`;
 }
 
-/** What is fetched: the tools with their libraries, the daemon's package if separate, the kernel. */
+/** What is fetched: the tools and their libraries, the daemon's package if separate, the kernel. */
 interface Plan {
   readonly kernel_release: string;
   readonly kernel: readonly string[];

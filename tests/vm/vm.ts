@@ -9,7 +9,6 @@ import { OperatingError } from "../../lib/errors.ts";
 import {
   type GuestJob,
   HOST_TAG,
-  initScript,
   isTimedOut,
   type JobResult,
   kernelFaults,

@@ -1,6 +1,6 @@
 /**
- * What a machine is made of: the unpacked programs, the kernel, and an initramfs made of busybox and
- * the kernel's overlay module.
+ * What a machine is made of: the unpacked programs, the kernel, and an initramfs made of busybox
+ * and the kernel's overlay module.
  *
  * @module
  */
