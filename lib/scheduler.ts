@@ -67,6 +67,7 @@ export abstract class Scheduler implements Policy {
   readonly #missed_departure_count: Int32Array;
   readonly #overflow_count: Int32Array;
   readonly #rescan_wanted: Int32Array;
+  readonly #rescan_count: Int32Array;
   readonly #default_rescan_wanted: Int32Array;
   readonly #synthetic: Int32Array;
   readonly #mailbox_index: number;
@@ -84,10 +85,11 @@ export abstract class Scheduler implements Policy {
     this.refused_count = agent.state.cpu("refused_count", agent.cpu);
     this.#unknown_count = agent.state.cpu("unknown_count", agent.cpu);
     this.#missed_departure_count = agent.state.cpu("missed_departure_count", agent.cpu);
-    // These two belong to the queue, which several agents may read in turn.
+    // These belong to the queue, which several agents may read in turn.
     const queue_cpu = agent.cpus[agent.owner_id - 1];
     this.#overflow_count = agent.state.cpu("overflow_count", queue_cpu);
     this.#rescan_wanted = agent.state.cpu("rescan_wanted", queue_cpu);
+    this.#rescan_count = agent.state.cpu("rescan_count", queue_cpu);
     this.#default_rescan_wanted = agent.state.cpu("rescan_wanted", agent.cpus[0]);
     this.#synthetic = new Int32Array(64);
     this.#mailbox_index = agent.cpuIndex(agent.cpu);
@@ -287,11 +289,11 @@ export abstract class Scheduler implements Policy {
   }
 
   /**
-   * True if a status word, read after a queue overflow, has told of this message's event already.
-   * Messages of a row on its way to us are newer than the row.
+   * True if a status word, read in a rescan, has told of this message's event already. Messages of
+   * a row on its way to us are newer than the row.
    */
   #isOldNews(row: number, is_ours: boolean): boolean {
-    if (is_ours && this.agent.ring.overflow_count === 0) return false;
+    if (is_ours && this.#rescan_count[0] === 0) return false;
     return ((this.#message.seqnum - this.agent.tasks.seqnum[row]) | 0) <= 0;
   }
 
@@ -449,6 +451,7 @@ export abstract class Scheduler implements Policy {
    */
   protected rescan(): boolean {
     const { ring, tasks, owner_id, memory } = this.agent;
+    this.#rescan_count[0]++;
     this.#rescan_wanted[0] = 0;
     ring.peek();
     const overflow_count = ring.overflow_count;

@@ -48,6 +48,7 @@ const BASE_CPU: Readonly<Record<string, ColumnType>> = {
   missed_departure_count: "i32",
   overflow_count: "i32",
   rescan_wanted: "i32",
+  rescan_count: "i32",
 };
 
 const LINE_WORDS = 32;

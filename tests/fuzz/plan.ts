@@ -59,6 +59,7 @@ const SPECIAL_RATES: Readonly<Partial<Record<FaultName, readonly number[]>>> = {
   agent_pause_long: [10, 50, 200],
   agent_replaced: [200, 3000, 10000],
   read_interleave: [30, 200, 1000],
+  read_task_preempt: [10, 50, 200],
   timer_message: [30, 200, 1000],
   unknown_message: [30, 200, 1000],
   txn_cpu_unavail: [30, 200, 1000],
