@@ -20,8 +20,8 @@ const TRIES_MAX = 8;
 
 /** What to do on the way. */
 export interface DiscoveryOptions {
-  /** Called with the status word's index and the barrier at which the task was associated. */
-  readonly found: (index: number, barrier: number) => void;
+  /** Called with the status word's index, and its barrier and flags when it was associated. */
+  readonly found: (index: number, barrier: number, flags: number) => void;
   /** Called before each unknown task is looked at; false ends the search. */
   readonly before?: () => boolean;
   /** Leaves out tasks whose messages come to this agent's queue anyway: none was lost. */
@@ -63,8 +63,10 @@ function discoverOne(agent: AgentContext, index: number, options: DiscoveryOptio
   const queue_id = agent.queue_ids[agent.cpuIndex(agent.cpu)];
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     const barrier = status.barrier(index);
+    // Read before the association, which fails unless they still belong to the barrier.
+    const flags = status.flags(index);
     // Looked at first: the same task may have come back and have a second word by now.
-    if ((status.flags(index) & GHOST_SW_F_CANFREE) !== 0) {
+    if ((flags & GHOST_SW_F_CANFREE) !== 0) {
       port.freeStatusWord(index);
       return true;
     }
@@ -82,7 +84,7 @@ function discoverOne(agent: AgentContext, index: number, options: DiscoveryOptio
       return true;
     }
     if (options.skip_already === true && (result & GHOST_ASSOC_SF_ALREADY) !== 0) return true;
-    options.found(index, barrier);
+    options.found(index, barrier, flags);
     return true;
   }
   return false;

@@ -408,7 +408,7 @@ export abstract class Scheduler implements Policy {
   /** See {@linkcode Policy.discover}. */
   discover(): void {
     const complete = discoverTasks(this.agent, {
-      found: (index, barrier) => this.#synthesise(index, barrier),
+      found: (index, barrier, flags) => this.#synthesise(index, barrier, flags),
       skip_already: true,
     });
     if (!complete) this.#rescan_wanted[0] = 1;
@@ -426,7 +426,7 @@ export abstract class Scheduler implements Policy {
   }
 
   /** Makes a TASK_NEW from a status word, as if the kernel had sent it. */
-  #synthesise(index: number, barrier: number): void {
+  #synthesise(index: number, barrier: number, flags: number): void {
     const { status, abi, tasks } = this.agent;
     const words = this.#synthetic.fill(0);
     const layout = abi.words;
@@ -436,7 +436,7 @@ export abstract class Scheduler implements Policy {
     words[2] = status.gtidLo(index);
     words[3] = status.gtidHi(index);
     storeU64(words, 2 + layout.new_runtime, status.runtimeNs(index));
-    words[2 + layout.new_runnable] = (status.flags(index) & GHOST_SW_TASK_RUNNABLE) !== 0 ? 1 : 0;
+    words[2 + layout.new_runnable] = (flags & GHOST_SW_TASK_RUNNABLE) !== 0 ? 1 : 0;
     words[2 + layout.new_sw_info + 1] = index;
     this.#message.set(words, 0);
     this.#dispatchNew(tasks.find(words[2], words[3]), words[2], words[3]);
@@ -464,7 +464,7 @@ export abstract class Scheduler implements Policy {
     }
     if (complete && owner_id === 1) {
       complete = discoverTasks(this.agent, {
-        found: (index, barrier) => this.#synthesise(index, barrier),
+        found: (index, barrier, flags) => this.#synthesise(index, barrier, flags),
         before: () => this.#skim(Infinity, overflow_count),
       });
     }
