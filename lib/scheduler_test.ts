@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
+  GHOST_ASSOC_SF_BRAND_NEW,
   MSG_CPU_AGENT_BLOCKED,
   MSG_CPU_AGENT_WAKEUP,
   MSG_CPU_AVAILABLE,
@@ -213,30 +214,65 @@ Deno.test("a message for a row that is still on its way makes the step AGAIN", (
 
 Deno.test("a refused hand-over leaves everything as it was", () => {
   const { kernel, policies, tasks } = setUp();
+  const task = kernel.enter(7, false);
+  policies[0].step();
+  policies[0].takeLog();
   policies[0].target_index = 1;
   kernel.associate_result = -116;
-  const task = kernel.enter(7, true);
+  kernel.send(task, MSG_TASK_WAKEUP);
   policies[0].step();
-  assertEquals(policies[0].takeLog(), ["new 7 @1 runnable", "kept 7 @1"]);
+  assertEquals(policies[0].takeLog(), ["runnable 7 @1", "kept 7 @1"]);
   const row = tasks.find(task.lo, task.hi);
-  assertEquals([tasks.owner[row], tasks.seqnum[row]], [1, 1]);
-  assertEquals(kernel.calls, ["associate 11 7 1"]);
+  assertEquals([tasks.owner[row], tasks.seqnum[row]], [1, 2]);
+  assertEquals(kernel.calls, ["associate 11 7 2"]);
   kernel.send(task, MSG_TASK_BLOCKED);
   policies[0].step();
   policies[1].step();
-  assertEquals([policies[0].takeLog(), policies[1].takeLog()], [["off 7 @1"], []]);
+  assertEquals([policies[0].takeLog(), policies[1].takeLog()], [["off 7 @2"], []]);
+});
+
+Deno.test("the new owner finds the number of the message at which the row was handed over", () => {
+  const { kernel, policies } = setUp();
+  const task = kernel.enter(7, false);
+  policies[0].step();
+  policies[0].target_index = 1;
+  kernel.send(task, MSG_TASK_WAKEUP);
+  kernel.on_ping = () => policies[1].step();
+  policies[0].step();
+  assertEquals(policies[1].takeLog(), ["received 7 @2"]);
 });
 
 Deno.test("the sender of a row does not touch it any more", () => {
   const { kernel, policies, tasks } = setUp();
+  const task = kernel.enter(7, false);
+  policies[0].step();
   policies[0].target_index = 1;
-  const task = kernel.enter(7, true);
+  kernel.send(task, MSG_TASK_WAKEUP);
+  // The new owner is so fast that it has handled a message before the sender's handler ends.
+  kernel.on_ping = () => {
+    kernel.send(task, MSG_TASK_BLOCKED);
+    policies[1].step();
+  };
   policies[0].step();
+  assertEquals(policies[1].takeLog(), ["received 7 @2", "off 7 @2"]);
   const row = tasks.find(task.lo, task.hi);
-  // As the new owner may find it at once.
-  kernel.send(task, MSG_TASK_BLOCKED);
-  policies[1].step();
-  assertEquals(tasks.seqnum[row], 2);
+  assertEquals([tasks.seqnum[row], tasks.owner[row]], [3, 2]);
+});
+
+Deno.test("a task that has left and come back while it was handed over is introduced anew", () => {
+  const { kernel, policies, tasks } = setUp();
+  policies[0].target_index = 1;
+  const first = kernel.enter(7, true);
+  let second = first;
+  kernel.on_associate = () => {
+    if (second !== first) return;
+    kernel.send(first, MSG_TASK_DEPARTED);
+    second = kernel.addTask(7, true); // its TASK_NEW waits until the old word is freed
+    kernel.associate_result = GHOST_ASSOC_SF_BRAND_NEW;
+  };
   policies[0].step();
-  assertEquals(tasks.seqnum[row], 2);
+  assertEquals(kernel.calls.slice(0, 2), ["associate 11 7 1", "associate 10 7 1"]);
+  assertEquals(policies[0].takeLog(), ["new 7 @1 runnable", "kept 7 @1", "off 7 @1"]);
+  assertEquals(kernel.calls.at(-1), `free ${first.index}`);
+  assertEquals(tasks.liveCount(), 0);
 });

@@ -77,6 +77,8 @@ export class FakeKernel {
   on_associate: (() => void) | null = null;
   /** Called inside the freeing of a status word, before it is freed. */
   on_free: ((index: number) => void) | null = null;
+  /** Called inside a ping: the other agent may run at once. */
+  on_ping: ((cpu: number) => void) | null = null;
   /** Result of calls that give the CPU away. */
   run_result = 0;
   readonly #cpus: readonly number[];
@@ -135,7 +137,10 @@ export class FakeKernel {
       commit: (target) => say(`commit ${target}`, undefined),
       commitGroup: () => say("commitGroup", undefined),
       commitSyncGroup: () => say("commitSyncGroup", 1),
-      ping: (target) => say(`ping ${target}`, 0),
+      ping: (target) => {
+        this.on_ping?.(target);
+        return say(`ping ${target}`, 0);
+      },
       cpuTimeNs: () => 0,
       armTimer: () => 0,
       localCommit: () => say("localCommit", this.run_result),

@@ -12,7 +12,7 @@ import { Scheduler } from "../../lib/scheduler.ts";
 export class LoggingScheduler extends Scheduler {
   /** `handler pid` of each call; see {@linkcode note}. */
   readonly log: string[] = [];
-  /** Position of the agent that gets runnable new tasks; −1 keeps them. */
+  /** Position of the agent that gets new runnable and woken tasks; −1 keeps them. */
   target_index: number = -1;
   /** Called in each handler. */
   on_handler: ((row: number) => void) | null = null;
@@ -54,7 +54,11 @@ export class LoggingScheduler extends Scheduler {
   /** See {@linkcode Scheduler}. */
   protected taskNew(row: number, message: MessageCursor): void {
     this.note("new", row, message.runnable() ? " runnable" : "");
-    if (this.target_index < 0 || !message.runnable()) return;
+    if (message.runnable()) this.#place(row, message);
+  }
+
+  #place(row: number, message: MessageCursor): void {
+    if (this.target_index < 0) return;
     if (!this.handOver(row, this.target_index, message.seqnum)) this.note("kept", row);
   }
 
@@ -64,8 +68,9 @@ export class LoggingScheduler extends Scheduler {
   }
 
   /** See {@linkcode Scheduler}. */
-  protected taskRunnable(row: number): void {
+  protected taskRunnable(row: number, message: MessageCursor): void {
     this.note("runnable", row);
+    this.#place(row, message);
   }
 
   /** See {@linkcode Scheduler}. */
