@@ -11,9 +11,11 @@ import { chooseKernel, probeKernel, realKernelFault } from "../kernels/choose.ts
 import { OperatingError, UsageError } from "../lib/errors.ts";
 import { type ReadText, readTextFile } from "../lib/host_files.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
+import type { Recording } from "../lib/recording.ts";
 import { Topology } from "../lib/topology.ts";
 import { VERSION } from "../lib/version.ts";
 import { AGENT_FLAGS, agentOptions, SIM_FLAGS, simFlagFault } from "./agent_flags.ts";
+import { readReplay } from "./agent_recording.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "./flags.ts";
 import { runSimAgent } from "./sim_agent.ts";
 
@@ -127,6 +129,24 @@ async function run(
     host.stdout(versionText(program));
     return 0;
   }
+  if (flags.has("replay") && flags.text("kernel") === "sim") {
+    const own = program.flags ?? [];
+    const replay = readReplay(program.name, own, args, flags.text("replay"));
+    if (replay instanceof UsageError) return replay;
+    const replayed = parseFlags(table, replay.args, program.name);
+    if (replayed instanceof UsageError) return replayed;
+    return await runWith(program, replayed, host, replay.recording);
+  }
+  return await runWith(program, flags, host);
+}
+
+/** Runs with these flags; with a recording to compare with, if there is one. */
+async function runWith(
+  program: AgentProgram,
+  flags: FlagValues,
+  host: AgentHost,
+  recording?: Recording,
+): Promise<number | OperatingError> {
   const options = agentOptions(flags);
   if (options instanceof UsageError) return options;
   const policy = typeof program.policy === "function" ? program.policy(flags) : program.policy;
@@ -134,7 +154,7 @@ async function run(
   const facts = probeKernel(host.read);
   const kernel = chooseKernel(options.kernel, facts);
   if (kernel instanceof UsageError) return kernel;
-  if (kernel === "sim") return await runSimAgent({ program, policy, options, host });
+  if (kernel === "sim") return await runSimAgent({ program, policy, options, host, recording });
   const sim_flag = simFlagFault(flags);
   if (sim_flag !== undefined) return sim_flag;
   return kernel instanceof OperatingError ? kernel : realKernel(kernel, options.ghost_cpus, host);

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { UsageError } from "../lib/errors.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
-import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
+import { Recorder } from "../lib/recording.ts";
+import { FIFO_PER_CPU, FifoPerCpuScheduler } from "../schedulers/fifo/per_cpu/scheduler.ts";
 import { DUMP_BYTES_MAX } from "../lib/limits.ts";
 import { VERSION } from "../lib/version.ts";
 import { runProgram, spawnProgram, startProgram } from "../tests/process.ts";
@@ -128,7 +129,15 @@ const BAD: readonly (readonly [what: string, args: readonly string[], message: R
     [...SIM, "--trace=/tmp"],
     /--trace: cannot write \/tmp: it is a folder/,
   ],
-  ["two files at one path", [...SIM, "--trace=/tmp/a", "--html=/tmp/a"], /name the same file/],
+  [
+    "two files at one path",
+    [...SIM, "--trace=/tmp/a", "--html=/tmp/a"],
+    /--html: names the same file as --trace/,
+  ],
+  ["a recording in no folder", [...SIM, "--record=/none/a"], /--record: cannot write/],
+  ["a replay with a load", [...SIM, "--replay=a"], /--replay and --workload exclude each other/],
+  ["a replay that records", ["--kernel=sim", "--replay=a", "--record=b"], /--record exclude each/],
+  ["a replay on a real kernel", ["--replay=a"], /--replay is for the simulated kernel/],
   ["a load on a real kernel", ["--workload=simple_exp"], /--workload is for.*add --kernel=sim/],
   [
     "a trace of a real kernel",
@@ -273,6 +282,103 @@ Deno.test("an agent's own flags make its policy, are in its help, and can be ref
   assertStringIncludes((await agent(["--help"], { program })).stdout, "  --fail HOW");
 });
 
+class LastInScheduler extends FifoPerCpuScheduler {
+  protected override enqueue(row: number): void {
+    super.enqueue(row);
+    this.run_queue.remove(row);
+    this.run_queue.pushFront(row);
+  }
+}
+
+/** The same name and layout as the FIFO, but last in, first out. */
+const LAST_IN: PolicyDefinition = {
+  ...FIFO_PER_CPU,
+  create: (context) => new LastInScheduler(context),
+};
+
+Deno.test("--record writes a recording that --replay repeats, record by record", async () => {
+  const names = await inFolder(async (folder) => {
+    const path = `${folder}/run.jsonl`;
+    const recorded = await agent([...SIM, "--seed=9", "--cpus=3", `--record=${path}`]);
+    assertEquals(recorded.status, 0);
+    assertMatch(recorded.stdout, /wrote .*run\.jsonl: \d+ records; repeat it with --replay/);
+    const replayed = await agent(["--kernel=sim", `--replay=${path}`, `--html=${folder}/a.html`]);
+    assertMatch(replayed.stdout, /run\.jsonl: identical: \d{5} records\n/);
+    assertEquals([replayed.status, replayed.stderr], [0, recorded.stderr]);
+    const page = Deno.readTextFileSync(`${folder}/a.html`);
+    assertStringIncludes(page, "simulated machine of 3 CPUs, ghOSt on CPUs 0-1, ABI 91, seed 9");
+    const other = await agent(["--kernel=sim", `--replay=${path}`], {
+      program: { policy: LAST_IN },
+    });
+    assertEquals(other.status, 1);
+    assertMatch(other.stdout, /run\.jsonl: differs at record \d+: recorded \["[mc]",/);
+    assert(other.stdout.endsWith("\nDone!\n"));
+  });
+  assertEquals(names, ["a.html", "run.jsonl"]);
+});
+
+Deno.test("a run under a policy that throws is recorded and repeated too", async () => {
+  await inFolder(async (folder) => {
+    const program = { policy: THROWING };
+    const path = `${folder}/run.jsonl`;
+    assertEquals((await agent([...SIM, `--record=${path}`], { program })).status, 3);
+    const { status, stdout } = await agent(["--kernel=sim", `--replay=${path}`], { program });
+    assertStringIncludes(stdout, "identical: ");
+    assertEquals(status, 3);
+  });
+});
+
+Deno.test("what is no whole recording of this program is refused in one line", async () => {
+  await inFolder(async (folder) => {
+    const good = `${folder}/good.jsonl`;
+    await agent([...SIM, `--record=${good}`]);
+    const text = Deno.readTextFileSync(good);
+    const rows: readonly (readonly [message: RegExp, text: string | undefined])[] = [
+      [/--replay: cannot read .*; give a file that --record wrote/, undefined],
+      [/--replay: .* is not a recording/, ""],
+      [/--replay: .* is not a recording/, "\x7fELF\0\n"],
+      [/--replay: .* is not a recording/, '{"magic":"other"}\n'],
+      [/--replay: .* is cut off/, text.slice(0, text.length / 2)],
+      [/--replay: .* is cut off/, text.split("\n")[0] + "\n"],
+      [/--replay: .* was changed or damaged/, text.replace('["c",', '["c",1')],
+    ];
+    for (const [message, content] of rows) {
+      const path = `${folder}/bad.jsonl`;
+      if (content !== undefined) Deno.writeTextFileSync(path, content);
+      const { status, stdout, stderr } = await agent(["--kernel=sim", `--replay=${path}`]);
+      assertMatch(stderr, message);
+      assertEquals([status, stdout, stderr.split("\n").length], [2, "", 2]);
+    }
+    const other = await agent(["--kernel=sim", `--replay=${good}`], { program: { name: "other" } });
+    assertEquals(other.status, 2);
+    assertMatch(other.stderr, /is a recording of fifo_per_cpu_agent on sim; repeat it with that/);
+  });
+});
+
+Deno.test("a recording says what to run, and nothing else", async () => {
+  const names = await inFolder(async (folder) => {
+    const path = `${folder}/run.jsonl`;
+    const lines: string[] = [];
+    const recorder = new Recorder({ write: (line) => lines.push(line) }, {
+      kernel: "sim",
+      abi: 91,
+      seed: 1,
+      policy: "fifo_per_cpu",
+      policy_hash: "",
+      config: {
+        program: "fifo_per_cpu_agent",
+        flags: { workload: "simple_exp", ghost_cpus: "0", html: `${folder}/planted.html` },
+      },
+    });
+    recorder.end();
+    Deno.writeTextFileSync(path, lines.join(""));
+    const { status, stdout } = await agent(["--kernel=sim", `--replay=${path}`]);
+    assertEquals(status, 1);
+    assertStringIncludes(stdout, "differs at the header");
+  });
+  assertEquals(names, ["run.jsonl"]);
+});
+
 const AGENT = "schedulers/fifo/per_cpu/agent.ts";
 
 Deno.test("as a process: exit statuses 0 and 2, and files in the folder it runs in", async () => {
@@ -305,14 +411,16 @@ Deno.test("as a process: a policy that throws ends with status 3", async () => {
 Deno.test("SIGUSR1 dumps, SIGINT ends with the figures so far, status 0 and whole files", async () => {
   const names = await inFolder(async (folder) => {
     const args = ["--kernel=sim", "--workload=endless", "--ghost_cpus=0-1", "--html=t.html"];
+    args.push("--record=t.jsonl");
     const program = await startProgram("tests/agents/endless_agent.ts", args, folder);
     await program.waitFor("Quick ... ok");
     program.child.kill("SIGUSR1");
     await program.waitFor("task        state   cpu\n");
     program.child.kill("SIGINT");
-    const { code, stdout } = await program.ended();
+    const { code, stdout, stderr } = await program.ended();
     assertEquals(code, 0);
     assertStringIncludes(stdout, "interrupted: the figures so far\n");
+    assertStringIncludes(stderr, "interrupted, so there is nothing to compare or keep\n");
     assertMatch(stdout, /^Quick +0 /m);
     assertMatch(stdout, /^Endless \(stopped\) +0 /m);
     assert(stdout.endsWith("\nDone!\n"));

@@ -4,23 +4,23 @@
  *
  * @module
  */
-import type { Load } from "../experiments/load.ts";
 import { LOAD_COLUMNS, loadCells, loadTable } from "../experiments/load_table.ts";
 import { SimLoadRun } from "../experiments/sim_load.ts";
-import { WORKLOADS } from "../experiments/workloads.ts";
 import { SimEnclave } from "../kernels/sim/enclave.ts";
 import { SimPolicyHost } from "../kernels/sim/host.ts";
 import { SimKernel } from "../kernels/sim/sim_kernel.ts";
-import { parseCpuStr } from "../lib/cpu_list.ts";
 import { EnclaveError } from "../lib/enclave.ts";
-import { OperatingError, UsageError } from "../lib/errors.ts";
-import { MAX_CPU_COUNT } from "../lib/limits.ts";
+import { EXIT_FAILURE, OperatingError, UsageError } from "../lib/errors.ts";
 import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../lib/policy.ts";
+import { type LineSink, type Recording, RecordingComparer } from "../lib/recording.ts";
+import { SimRecorder } from "../kernels/sim/recording.ts";
+import { recordedConfig } from "./agent_recording.ts";
 import type { AgentOptions } from "./agent_flags.ts";
 import { type AgentHost, type AgentProgram, EXIT_BROKEN } from "./agent_main.ts";
 import { AgentSignals } from "./agent_signals.ts";
-import { OutputFile } from "./output_file.ts";
+import type { OutputFile } from "./output_file.ts";
 import { Progress } from "./progress.ts";
+import { type SimRequest, simRequest } from "./sim_request.ts";
 import { writeHtml } from "./timeline/html.ts";
 import { writePerfetto } from "./timeline/perfetto.ts";
 import { SpanLog } from "./timeline/span_log.ts";
@@ -40,72 +40,6 @@ const TURN_MS = 20;
 /** Virtual time between two dumps with `--verbose`. */
 const DUMP_PERIOD_NS = 1_000_000_000;
 
-/** What is asked for, checked. */
-interface SimRequest {
-  readonly load: Load;
-  readonly seed: number;
-  readonly machine_cpus: number;
-  readonly trace: OutputFile | undefined;
-  readonly html: OutputFile | undefined;
-}
-
-function findLoad(program: AgentProgram, name: string): Load | UsageError {
-  const loads = program.workloads ?? WORKLOADS;
-  const known = `give one of: ${loads.map((load) => load.name).join(", ")}`;
-  if (name === "") {
-    return new UsageError("--kernel=sim needs a load", `add --workload=NAME; ${known}`);
-  }
-  return loads.find((load) => load.name === name) ??
-    new UsageError(`unknown workload ${JSON.stringify(name)}`, known);
-}
-
-/** The size of the machine: given, or just enough. */
-function machineCpus(options: AgentOptions): number | UsageError {
-  const enough = options.cpus[options.cpus.length - 1] + 1;
-  if (!options.flags.has("cpus")) return enough;
-  const count = options.flags.integer("cpus", 1, MAX_CPU_COUNT);
-  if (typeof count !== "number") return count;
-  const list = parseCpuStr(options.ghost_cpus, count);
-  if (!(list instanceof UsageError)) return count;
-  return new UsageError(
-    `--ghost_cpus: ${list.fault}`,
-    `the machine of --cpus=${count} has CPUs 0 to ${count - 1}`,
-  );
-}
-
-function openOutput(options: AgentOptions, flag: string): OutputFile | UsageError | undefined {
-  if (!options.flags.has(flag)) return undefined;
-  const file = OutputFile.open(options.flags.text(flag));
-  return file instanceof UsageError ? new UsageError(`--${flag}: ${file.fault}`, file.cure) : file;
-}
-
-function simRequest(program: AgentProgram, options: AgentOptions): SimRequest | UsageError {
-  if (options.enclave !== "") {
-    return new UsageError(
-      "--enclave: the simulated kernel has no enclave of another process",
-      "leave it away",
-    );
-  }
-  const load = findLoad(program, options.flags.text("workload"));
-  if (load instanceof UsageError) return load;
-  const seed = options.flags.integer("seed", 0, Number.MAX_SAFE_INTEGER);
-  if (seed instanceof UsageError) return seed;
-  const machine_cpus = machineCpus(options);
-  if (machine_cpus instanceof UsageError) return machine_cpus;
-  const { flags } = options;
-  if (flags.has("trace") && flags.text("trace") === flags.text("html")) {
-    return new UsageError("--trace and --html name the same file", "give two names");
-  }
-  const trace = openOutput(options, "trace");
-  if (trace instanceof UsageError) return trace;
-  const html = openOutput(options, "html");
-  if (html instanceof UsageError) {
-    trace?.abandon();
-    return html;
-  }
-  return { load, seed, machine_cpus, trace, html };
-}
-
 /** What to run. */
 export interface SimAgentJob {
   /** The agent. */
@@ -116,6 +50,8 @@ export interface SimAgentJob {
   readonly options: AgentOptions;
   /** The process. */
   readonly host: AgentHost;
+  /** The recording that is repeated, if one is. */
+  readonly recording: Recording | undefined;
 }
 
 /** How a run ended. */
@@ -137,6 +73,8 @@ class SimAgentRun {
   readonly #kernel: SimKernel;
   readonly #policy_host: SimPolicyHost;
   readonly #run: SimLoadRun;
+  readonly #comparer: RecordingComparer | undefined;
+  readonly #recorder: SimRecorder | undefined;
   #destroyed_because = "";
 
   /** @throws {EnclaveError} If the simulated kernel refuses the enclave. */
@@ -157,6 +95,8 @@ class SimAgentRun {
       throw new EnclaveError(`make an enclave of CPUs ${options.ghost_cpus}`, enclave);
     }
     if (request.trace !== undefined || request.html !== undefined) machine.trace = this.#log;
+    if (job.recording !== undefined) this.#comparer = new RecordingComparer(job.recording);
+    this.#recorder = this.#observeWith(this.#comparer ?? request.record);
     this.#policy_host = new SimPolicyHost(this.#kernel, enclave, policy, {
       task_capacity: TASK_CAPACITY,
       queue_elem_count: QUEUE_ELEM_COUNT,
@@ -170,6 +110,47 @@ class SimAgentRun {
     if (this.#policy_host.failure !== null) this.#run.endEarly();
     signals.on_dump = () => this.dump(DUMP_ALL_TASKS);
     if (options.verbose > 0) this.#dumpEachSecond();
+  }
+
+  /** Gives everything to record to a sink, if there is one. */
+  #observeWith(sink: LineSink | undefined): SimRecorder | undefined {
+    if (sink === undefined) return undefined;
+    const { policy, program, options } = this.#job;
+    const { machine } = this.#kernel;
+    const recorder = new SimRecorder(this.#kernel, sink, {
+      policy,
+      cpu_count: options.cpus.length,
+      seed: this.#request.seed,
+      config: recordedConfig(program.name, program.flags ?? [], options.flags),
+    }, machine.trace);
+    machine.trace = recorder;
+    return recorder;
+  }
+
+  /**
+   * Ends the recording, or the comparison with one.
+   *
+   * @returns True if the run is another one than was recorded.
+   */
+  endRecording(): boolean {
+    const { host, options } = this.#job;
+    const { record } = this.#request;
+    if (this.#recorder === undefined) return false;
+    if (this.#signals.is_stopping) {
+      host.stderr(
+        `${this.#job.program.name}: interrupted, so there is nothing to compare or keep\n`,
+      );
+      record?.abandon();
+      return false;
+    }
+    const record_count = this.#recorder.end();
+    if (this.#comparer !== undefined) {
+      host.stdout(`${options.flags.text("replay")}: ${this.#comparer.verdict()}\n`);
+      return this.#comparer.difference !== null;
+    }
+    record?.commit();
+    host.stdout(`wrote ${record?.path}: ${record_count} records; repeat it with --replay\n`);
+    return false;
   }
 
   /** State of the policy on stderr. */
@@ -310,14 +291,16 @@ async function runRequest(
   if (outcome.status !== 0) {
     host.stderr(`${program.name}: ${outcome.complaint}\n${outcome.dump}`);
   }
+  let differs = false;
   try {
     run.writeFiles();
+    differs = run.endRecording();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return new OperatingError(`cannot write the timeline: ${why}`, "give another path");
+    return new OperatingError(`cannot write: ${why}`, "free space, or give another path");
   }
   host.stdout(program.done_text);
-  return outcome.status;
+  return outcome.status === 0 && differs ? EXIT_FAILURE : outcome.status;
 }
 
 /**
@@ -332,6 +315,7 @@ export async function runSimAgent(job: SimAgentJob): Promise<number | OperatingE
   const abandon = (): void => {
     request.trace?.abandon();
     request.html?.abandon();
+    request.record?.abandon();
   };
   const signals = new AgentSignals();
   signals.on_abort = abandon;
