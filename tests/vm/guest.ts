@@ -74,8 +74,8 @@ export function isTimedOut(status: number | undefined): boolean {
   return status !== undefined && TIMED_OUT_STATUSES.includes(status);
 }
 
-/** Ends the guest at once; with -no-reboot QEMU ends too. */
-const POWER_OFF = "echo b > /proc/sysrq-trigger";
+/** Lets the serial line drain, then ends the guest at once; with -no-reboot QEMU ends too. */
+const POWER_OFF = "sleep 1; echo b > /proc/sysrq-trigger";
 
 /**
  * The init of the initramfs: the host's root, read-only under an overlay in memory, becomes the

@@ -1,0 +1,82 @@
+import { assert, assertEquals } from "@std/assert";
+import type { JobResult } from "./guest.ts";
+import { guestJob, type JobContext, JOBS, judgeJob } from "./jobs.ts";
+
+const CONTEXT: JobContext = {
+  deno: "/opt/my deno",
+  std_flags: ["--import-map=/m"],
+  programs: "/p",
+  kernel_release: "7.3.4-cloud",
+};
+
+function judge(name: string, result: Partial<JobResult>, context = CONTEXT) {
+  const job = JOBS.find((one) => one.name === name)!;
+  return judgeJob(job, {
+    name,
+    status: 0,
+    is_timed_out: false,
+    elapsed_ms: 1,
+    stdout: "",
+    stderr: "",
+    ...result,
+  }, context);
+}
+
+const FACTS = "release 7.3.4-cloud\ncpus 4\nsched_ext disabled\nbtf_bytes 5300000\nuid 0\n";
+
+Deno.test("jobs: names are words, each once, and each has a limit and a summary", () => {
+  assertEquals(new Set(JOBS.map(({ name }) => name)).size, JOBS.length);
+  for (const { name, timeout_s, summary } of JOBS) {
+    assert(/^\w+$/.test(name));
+    assert(timeout_s > 0 && summary !== "");
+  }
+});
+
+Deno.test("jobs: a path with a space is one word in the guest", () => {
+  const ffi = JOBS.find(({ name }) => name === "ffi_tests")!;
+  assert(guestJob(ffi, CONTEXT).script.startsWith("'/opt/my deno' 'test'"));
+});
+
+Deno.test("jobs: the right kernel with sched_ext and BTF passes, any other does not", () => {
+  assertEquals(judge("kernel_facts", { stdout: FACTS }).faults, []);
+  const wrong: [string, string][] = [
+    ["7.3.4", "7.2.12"],
+    ["disabled", "none"],
+    ["5300000", "0"],
+    ["uid 0", "uid 7"],
+  ];
+  for (const [from, to] of wrong) {
+    assertEquals(judge("kernel_facts", { stdout: FACTS.replace(from, to) }).faults.length, 1, to);
+  }
+});
+
+Deno.test("jobs: of the user's own kernel no sched_ext is asked", () => {
+  const stdout = "release 5.11.0\ncpus 4\nsched_ext none\nbtf_bytes 0\nuid 0\n";
+  const own = { ...CONTEXT, kernel_release: undefined };
+  assertEquals(judge("kernel_facts", { stdout }, own).faults, []);
+});
+
+Deno.test("jobs: failed tests are named, and a run that did not add up fails", () => {
+  const good = "a ... ok\n\nok | 41 passed | 0 failed (9s)\n";
+  assertEquals(judge("ffi_tests", { stdout: good }).detail, "41 passed | 0 failed (9s)");
+  assertEquals(judge("ffi_tests", { stdout: good }).faults, []);
+  const bad = judge("ffi_tests", { status: 1, stdout: "a ... FAILED (1ms)\nFAILED | 1 passed" });
+  assertEquals(bad.faults, ["exit status 1", "a ... FAILED (1ms)"]);
+  assertEquals(judge("ffi_tests", { stdout: "" }).faults.length, 1);
+});
+
+Deno.test("jobs: an agent that does not name what it found is not honest", () => {
+  const stderr = "fifo_per_cpu_agent: found sched_ext on Linux 7.3.4-cloud, but; simulate\n";
+  const stdout = "disabled\n";
+  assertEquals(judge("real_agent", { stdout, stderr }).faults, []);
+  assertEquals(judge("real_agent", { stdout, stderr: "no\n" }).faults.length, 2);
+  assertEquals(judge("real_agent", { stdout, stderr: `${stderr}more\n` }).faults.length, 1);
+  assertEquals(judge("real_agent", { stdout: "enabled\n", stderr }).faults.length, 1);
+});
+
+Deno.test("jobs: a job that the guest did not end, or that took too long, fails", () => {
+  assertEquals(judge("selftest", { status: undefined }).faults, ["the guest ended before it"]);
+  const late = judge("selftest", { status: 124, is_timed_out: true }).faults;
+  assertEquals(late, ["took more than 180 s"]);
+  assertEquals(judge("selftest", { status: 3 }).faults, ["exit status 3"]);
+});
