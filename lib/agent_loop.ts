@@ -5,7 +5,7 @@
  * @module
  */
 import type { Memory } from "../ffi/memory.ts";
-import type { AgentPort } from "../kernels/kernel.ts";
+import { type AgentPort, ENODEV } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { type Policy, RUN_LOCAL, type Verdict, YIELD } from "./policy.ts";
 
@@ -56,7 +56,7 @@ export function carryOut(verdict: Verdict, policy: YieldChoice, port: AgentPort)
 }
 
 /**
- * Runs an agent until it is told to stop and has nothing left to do.
+ * Runs an agent until it is told to stop and has nothing left to do, or until its enclave is gone.
  *
  * @param agent The agent.
  * @param policy Its policy instance.
@@ -67,6 +67,6 @@ export function runAgent(agent: AgentContext, policy: Policy, control: Int32Arra
   const meter = new StepMeter(agent);
   for (;;) {
     if (memory.acquire(control, CONTROL_STOP_WORD) !== 0 && policy.drained()) return;
-    carryOut(meter.step(policy), policy, port);
+    if (carryOut(meter.step(policy), policy, port) === -ENODEV) return;
   }
 }
