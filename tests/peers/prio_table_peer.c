@@ -273,7 +273,8 @@ static void attach_table(const char *pid)
         struct stat status;
         if (fd < 0 || fstat(fd, &status) != 0)
             fail("open");
-        void *memory = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *memory = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                            0);
         struct shmem_header *header = memory;
         while (memory != MAP_FAILED && !header->ready)
             sched_yield();
