@@ -436,7 +436,10 @@ export abstract class Scheduler implements Policy {
     words[2] = status.gtidLo(index);
     words[3] = status.gtidHi(index);
     storeU64(words, 2 + layout.new_runtime, status.runtimeNs(index));
-    words[2 + layout.new_runnable] = (flags & GHOST_SW_TASK_RUNNABLE) !== 0 ? 1 : 0;
+    // A task on a CPU is there by switchto; the message of its leaving will come.
+    const waits =
+      (flags & (GHOST_SW_TASK_RUNNABLE | GHOST_SW_TASK_ONCPU)) === GHOST_SW_TASK_RUNNABLE;
+    words[2 + layout.new_runnable] = waits ? 1 : 0;
     words[2 + layout.new_sw_info + 1] = index;
     this.#message.set(words, 0);
     this.#dispatchNew(tasks.find(words[2], words[3]), words[2], words[3]);

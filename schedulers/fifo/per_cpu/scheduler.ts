@@ -241,7 +241,8 @@ export class FifoPerCpuScheduler extends Scheduler {
   protected taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
     if (on_cpu && this.#state[row] === ON_CPU) return;
     if (this.#state[row] !== BLOCKED) this.taskOff(row);
-    if (!runnable) return;
+    // On a CPU without our doing: by switchto. The message of its leaving will come.
+    if (!runnable || on_cpu) return;
     this.#setState(row, RUNNABLE);
     this.#place(row, this.agent.tasks.seqnum[row]);
   }
