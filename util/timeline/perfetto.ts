@@ -50,23 +50,14 @@ export function writePerfetto(timeline: Timeline, sink: TextSink): void {
     const dur = us(end_ns - start_ns);
     add(JSON.stringify({ ph: "X", name, pid: MARKS_PID, tid: 0, ts: us(start_ns), dur }));
   }
-  // By tid and class: a run has many more spans than threads.
-  const heads = new Map<number, string>();
-  const headOf = (mode: number, tid: number): string => {
-    const key = tid * 2 + (mode === MODE_DEFAULT ? 1 : 0);
-    let head = heads.get(key);
-    if (head === undefined) {
-      const name = JSON.stringify(timeline.threadName(tid));
-      const kind = mode === MODE_DEFAULT ? "default" : "ghost";
-      head = `"name":${name},"cat":"${kind}","args":{"tid":${tid}}`;
-      heads.set(key, head);
-    }
-    return head;
-  };
   log.forEach((cpu, mode, tid, start_ns, end_ns) => {
-    const who = mode === MODE_AGENT ? `"name":"agent ${cpu}","cat":"agent"` : headOf(mode, tid);
-    const times = `"ts":${us(start_ns)},"dur":${us(end_ns - start_ns)}`;
-    add(`{"ph":"X",${who},"pid":${CPUS_PID},"tid":${cpu},${times}}`);
+    const ts = us(start_ns);
+    const dur = us(end_ns - start_ns);
+    const who = mode === MODE_AGENT
+      ? `"name":"agent ${cpu}","cat":"agent"`
+      : `"name":${JSON.stringify(timeline.threadName(tid))},"cat":"` +
+        `${mode === MODE_DEFAULT ? "default" : "ghost"}","args":{"tid":${tid}}`;
+    add(`{"ph":"X",${who},"pid":${CPUS_PID},"tid":${cpu},"ts":${ts},"dur":${dur}}`);
   });
   for (const { time_ns, cpu, tid, state } of log.refusals) {
     const name = `refused: ${txnStateName(state)}`;
