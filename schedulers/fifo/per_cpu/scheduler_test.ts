@@ -3,10 +3,12 @@ import {
   COMMIT_AT_TXN_COMMIT,
   GHOST_SW_BOOST_PRIO,
   GHOST_SW_TASK_ONCPU,
+  GHOST_SW_TASK_RUNNABLE,
   GHOST_TXN_COMPLETE,
   GHOST_TXN_READY,
   GHOST_TXN_TARGET_STALE,
   MSG_CPU_TICK,
+  MSG_TASK_AFFINITY_CHANGED,
   MSG_TASK_BLOCKED,
   MSG_TASK_DEAD,
   MSG_TASK_DEPARTED,
@@ -41,9 +43,9 @@ class Stage {
   readonly kernel: FakeKernel;
   readonly policies: readonly Policy[];
 
-  constructor(cpu_count: number) {
+  constructor(cpu_count: number, elem_count = 256) {
     const cpus = Array.from({ length: cpu_count }, (_, cpu) => cpu);
-    this.kernel = new FakeKernel({ cpus, layout: FIFO_PER_CPU.layout(cpu_count) });
+    this.kernel = new FakeKernel({ cpus, layout: FIFO_PER_CPU.layout(cpu_count), elem_count });
     this.policies = cpus.map((cpu) => FIFO_PER_CPU.create(this.kernel.context(cpu)));
   }
 
@@ -81,15 +83,18 @@ class Stage {
 }
 
 /** One CPU with tasks that wait in its queue: 1, 2 and so on. */
-function queued(count: number): { stage: Stage; policy: Policy; tasks: FakeTask[] } {
-  const stage = new Stage(1);
+function queued(
+  count: number,
+  elem_count = 256,
+): { stage: Stage; policy: Policy; tasks: FakeTask[] } {
+  const stage = new Stage(1, elem_count);
   const tasks = Array.from({ length: count }, (_, index) => stage.kernel.enter(1 + index, true));
   return { stage, policy: stage.policies[0], tasks };
 }
 
 /** The same, and the first task runs. */
-function running(count: number): ReturnType<typeof queued> {
-  const made = queued(count);
+function running(count: number, elem_count = 256): ReturnType<typeof queued> {
+  const made = queued(count, elem_count);
   assertEquals(made.policy.step(), RUN_LOCAL);
   assertEquals(made.stage.chosen(0), 1);
   made.stage.settle(0, GHOST_TXN_COMPLETE);
@@ -191,6 +196,8 @@ Deno.test("a task whose commit is refused goes to the front", () => {
 Deno.test("a latched task that could not be run goes to the front", () => {
   const { stage, tasks } = running(3);
   stage.kernel.send(tasks[0], MSG_TASK_LATCH_FAILURE, { errno: 22 });
+  // It says nothing of a task that is not on the CPU any more.
+  stage.kernel.send(tasks[2], MSG_TASK_LATCH_FAILURE, { errno: 22 });
   assertEquals(stage.order(0, tasks), [1, 2, 3]);
 });
 
@@ -199,7 +206,15 @@ Deno.test("a boost lasts for one commit", () => {
   stage.kernel.send(tasks[0], MSG_TASK_PREEMPT, { cpu: 0 });
   assertEquals(stage.policies[0].step(), RUN_LOCAL);
   assertEquals(stage.chosen(0), 1);
+  const name = gtidName(tasks[0].lo, tasks[0].hi);
+  const marks = (): string | undefined =>
+    stage.policies[0].dump(DUMP_ALL_TASKS).split("\n").find((line) => line.startsWith(name))
+      ?.slice(-2);
+  assertEquals(marks(), "PB");
   stage.settle(0, GHOST_TXN_COMPLETE);
+  stage.kernel.status.change(tasks[0].index, GHOST_SW_TASK_ONCPU, 0);
+  assertEquals([stage.policies[0].step(), marks()], [AGAIN, "--"]);
+  stage.kernel.status.change(tasks[0].index, 0, GHOST_SW_TASK_ONCPU);
   stage.kernel.send(tasks[0], MSG_TASK_YIELD, { cpu: 0 });
   assertEquals(stage.order(0, tasks), [2, 3, 1]);
 });
@@ -302,10 +317,11 @@ Deno.test("a task that cannot be handed over stays here until it wakes up again"
   const tasks = [1, 2].map((pid) => kernel.enter(pid, true));
   assertEquals(stage.order(0, tasks), [1, 2]);
   kernel.associate_result = null;
-  kernel.send(tasks[1], MSG_TASK_WAKEUP);
-  kernel.enter(3, true);
+  kernel.enter(3, true); // CPU 0's turn
+  kernel.send(tasks[1], MSG_TASK_WAKEUP); // CPU 1's turn
   stage.policies[0].step();
-  assertEquals([stage.chosen(0), tasks[1].queue], [2, 0]);
+  assertEquals([stage.chosen(0), tasks[1].queue], [3, 1]);
+  assertEquals([stage.policies[1].step(), stage.chosen(1)], [RUN_LOCAL, 2]);
 });
 
 Deno.test("a state that may not follow stops the agent", () => {
@@ -316,6 +332,43 @@ Deno.test("a state that may not follow stops the agent", () => {
     stage.kernel.send(tasks[in_queue ? 1 : 0], MSG_TASK_WAKEUP);
     assertThrows(() => policy.step(), InvariantError, "woken task was not blocked");
   }
+});
+
+Deno.test("a row that is handed over though it cannot run stops the agent", () => {
+  const { stage, policy } = queued(0);
+  const blocked = stage.kernel.enter(1, false);
+  policy.step();
+  const { tasks, mailboxes } = stage.kernel.context(0);
+  mailboxes[0].send(tasks.find(blocked.lo, blocked.hi));
+  assertThrows(() => policy.step(), InvariantError, "task state may not change so");
+});
+
+Deno.test("after lost messages the status words say what there is to run", () => {
+  const { stage, policy, tasks } = running(4, 64);
+  const { kernel } = stage;
+  while (kernel.send(tasks[0], MSG_TASK_PREEMPT, { cpu: 0 }));
+  while (kernel.send(tasks[0], MSG_TASK_AFFINITY_CHANGED));
+  // 1 runs on, 2 has blocked, 3 is as it was, of 4 something was lost that does not matter.
+  kernel.status.change(tasks[0].index, GHOST_SW_TASK_ONCPU, 0);
+  kernel.status.change(tasks[1].index, 0, GHOST_SW_TASK_RUNNABLE);
+  for (const index of [1, 3]) kernel.send(tasks[index], MSG_TASK_BLOCKED, { cpu: 0 });
+  assertEquals(policy.step(), AGAIN);
+  assertEquals(policy.dump(0).replace(/ \S+ /, " 1 "), "SchedState[0]: 1 rq_l=2\n");
+  kernel.status.change(tasks[0].index, 0, GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE);
+  kernel.send(tasks[0], MSG_TASK_BLOCKED, { cpu: 0 });
+  assertEquals(stage.order(0, [tasks[2], tasks[3]]), [3, 4]);
+});
+
+Deno.test("an agent dumps its own tasks", () => {
+  const stage = new Stage(2);
+  const tasks = [1, 2].map((pid) => stage.kernel.enter(pid, true));
+  stage.policies[0].step();
+  stage.policies[1].step();
+  tasks.forEach((task, cpu) => {
+    const [, line, ...rest] = stage.policies[cpu].dump(DUMP_ALL_TASKS).trimEnd().split("\n");
+    assertEquals(rest, []);
+    assert(line.startsWith(gtidName(task.lo, task.hi)), line);
+  });
 });
 
 Deno.test("a run queue dumps as upstream's, an empty one only if it is asked for", () => {
