@@ -15,6 +15,7 @@ import { JOIN_CASES } from "./cases/join_cases.ts";
 import { MESSAGE_CASES } from "./cases/message_cases.ts";
 import { QUEUE_CASES } from "./cases/queue_cases.ts";
 import { STATUS_WORD_CASES } from "./cases/status_word_cases.ts";
+import { UPSTREAM_API_CASES } from "./cases/upstream_api_cases.ts";
 import type { ContractCase } from "./contract.ts";
 
 /** Every case, in the order in which they run. */
@@ -31,4 +32,5 @@ export const CASES: readonly ContractCase[] = [
   ...COMMIT_EFFECT_CASES,
   ...COMMIT_GROUP_CASES,
   ...DESTROY_CASES,
+  ...UPSTREAM_API_CASES,
 ];

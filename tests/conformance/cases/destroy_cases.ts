@@ -13,14 +13,13 @@ import type { ContractHost, ContractThread, ThreadAction } from "../host.ts";
 import { createEnclave, createQueue, Lab } from "../lab.ts";
 import {
   COMPLETE_CELL,
-  CPU_COUNT_CELL,
   DISCOVER_CELL,
-  DISCOVERED_CELL,
-  FIRST_CPU_CELL,
   GLOBAL_CPU_CELL,
   miniPolicyStep,
+  startPolicy,
 } from "../mini_policy.ts";
 import { fieldsOf } from "../payloads.ts";
+import { DISCOVERED_CELL } from "../task_rows.ts";
 
 const LONG_NS = 500_000_000;
 /** What the threads of a load do. */
@@ -31,16 +30,6 @@ const WORK: readonly ThreadAction[] = [{
     op: "yield",
   }],
 }];
-
-/** Lets the agent of the first CPU schedule all others. */
-export function startPolicy(lab: Lab): void {
-  const { words } = lab.host;
-  const cpus = lab.control.cpus();
-  words[FIRST_CPU_CELL] = cpus[1];
-  words[CPU_COUNT_CELL] = cpus.length - 1;
-  lab.host.kernel.memory.publish(words, GLOBAL_CPU_CELL, cpus[0] + 1);
-  lab.host.nudge(lab.control, cpus[0]);
-}
 
 /** True once all threads have exited. */
 function allExited(host: ContractHost, threads: readonly ContractThread[]): boolean {
