@@ -20,7 +20,7 @@ interface Task {
 
 const RUN = ["run", "-A", "--no-prompt"];
 
-/** The demo shows how small an agent is: 1 MB of young objects, no compiler threads, no TurboFan. */
+/** The demo shows how small an agent is: few young objects, no compiler threads, no TurboFan. */
 const SMALL = "--v8-flags=--max-semi-space-size=1,--no-concurrent-recompilation,--max-opt=2";
 
 /** Every task. Type errors are reported by `check`, so the others do not wait for the checker. */
