@@ -5,7 +5,9 @@
  */
 import { DEAD, LATCHED, READY, RUNNING, SLEEPING } from "../../kernels/sim/thread.ts";
 import { BLOCKED, ON_CPU, QUEUED, RUNNABLE } from "../../schedulers/fifo/per_cpu/scheduler.ts";
-import type { HostView } from "./host_view.ts";
+import { type HostView, THREAD_STATE_NAMES } from "./host_view.ts";
+
+const ROW_NAMES: readonly string[] = ["blocked", "runnable", "queued", "on a CPU"];
 
 /**
  * Checks the rows and the run queue of one agent.
@@ -28,7 +30,7 @@ function checkQueue(view: HostView, cpu: number): string | null {
     const row = link - 1;
     if (++count > length) return `run queue of CPU ${cpu} is longer than its length ${length}`;
     if (tasks.owner[row] !== owner_id) return `row ${row} is in the queue of CPU ${cpu}, not its`;
-    if (state[row] !== QUEUED) return `row ${row} is in a run queue in state ${state[row]}`;
+    if (state[row] !== QUEUED) return `row ${row} is in a run queue and ${ROW_NAMES[state[row]]}`;
     if (tasks.prev[row] !== before) return `run queue of CPU ${cpu} is not linked backwards`;
     before = link;
   }
@@ -44,13 +46,16 @@ function checkRows(view: HostView, cpu: number): string | null {
   const pending = view.cpu("pending", cpu)[0] - 1;
   const current = view.cpu("current", cpu)[0] - 1;
   const caught_up = view.isCaughtUp(cpu);
+  for (const row of [pending, current]) {
+    if (row >= 0 && tasks.owner[row] !== owner_id) return `CPU ${cpu} has row ${row}, not its`;
+  }
   let queued_count = 0;
   for (let row = 0; row < tasks.usedCount(); row++) {
     if (tasks.owner[row] !== owner_id || row === pending) continue;
     if (state[row] === QUEUED) queued_count++;
     if (state[row] === RUNNABLE) return `row ${row} is runnable and nowhere`;
     if ((state[row] === ON_CPU) !== (current === row)) {
-      return `row ${row} in state ${state[row]}, current of CPU ${cpu} is row ${current}`;
+      return `row ${row} is ${ROW_NAMES[state[row]]}, current of CPU ${cpu} is row ${current}`;
     }
     const fault = caught_up ? checkRow(view, row) : null;
     if (fault !== null) return fault;
@@ -80,5 +85,5 @@ function checkRow(view: HostView, row: number): string | null {
     ? state === (thread.in_switchto ? BLOCKED : ON_CPU)
     : thread.state !== DEAD;
   if (expected) return null;
-  return `thread ${thread.tid} is in state ${thread.state}, its row ${row} in state ${state}`;
+  return `thread ${thread.tid} is ${THREAD_STATE_NAMES[thread.state]}, its row ${ROW_NAMES[state]}`;
 }

@@ -22,6 +22,15 @@ import { TaskTable } from "../../lib/task_table.ts";
 /** Reads without faults: the machine stands still while an observer looks. */
 const PLAIN_MEMORY = new SimMemory();
 
+/** What the states of a simulated thread are called. */
+export const THREAD_STATE_NAMES: readonly string[] = [
+  "sleeping",
+  "ready",
+  "latched",
+  "running",
+  "dead",
+];
+
 /** One host. */
 export class HostView {
   readonly machine: SimMachine;

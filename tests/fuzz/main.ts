@@ -20,7 +20,7 @@ import { OutputFile } from "../../util/output_file.ts";
 import { countText } from "../../util/table.ts";
 import { type FuzzPlan, makePlan, type PlanOptions, planText } from "./plan.ts";
 import { POLICIES } from "./policies.ts";
-import { type FuzzResult, runPlan } from "./run.ts";
+import { type FuzzResult, type RunOptions, runPlan } from "./run.ts";
 
 /** Number of seeds after which every fault point must have been hit. */
 export const FULL_SEED_COUNT = 200;
@@ -212,12 +212,19 @@ class Campaign {
   }
 }
 
-function runCampaign(request: FuzzRequest, host: FuzzHost): number | OperatingError {
+function runCampaign(
+  request: FuzzRequest,
+  host: FuzzHost,
+  variant: RunOptions["variant"],
+): number | OperatingError {
   const campaign = new Campaign(host, request);
   const { first_seed, seed_count, options, record } = request;
   for (let number = 0; number < seed_count; number++) {
     const plan = makePlan(first_seed + number, options);
-    campaign.add(plan, record === undefined ? runPlan(plan) : runRecorded(plan, options, record));
+    const result = record === undefined
+      ? runPlan(plan, { variant })
+      : runRecorded(plan, options, record);
+    campaign.add(plan, result);
     if (campaign.failure_count === FAILURES_MAX) break;
   }
   try {
@@ -260,7 +267,11 @@ function replay(path: string, host: FuzzHost): number | UsageError {
   return comparer.difference === null ? 0 : EXIT_FAILURE;
 }
 
-function run(args: readonly string[], host: FuzzHost): number | OperatingError {
+function run(
+  args: readonly string[],
+  host: FuzzHost,
+  variant: RunOptions["variant"],
+): number | OperatingError {
   const flags = parseFlags(FLAGS, args, PROGRAM);
   if (flags instanceof UsageError) return flags;
   if (flags.has("help")) {
@@ -278,7 +289,7 @@ function run(args: readonly string[], host: FuzzHost): number | OperatingError {
   const request = fuzzRequest(flags, args);
   if (request instanceof UsageError) return request;
   try {
-    return runCampaign(request, host);
+    return runCampaign(request, host, variant);
   } finally {
     request.record?.abandon();
   }
@@ -289,10 +300,15 @@ function run(args: readonly string[], host: FuzzHost): number | OperatingError {
  *
  * @param args Command line arguments; `--help` explains them.
  * @param host The process.
+ * @param variant A variant of the policies, for tests of the fuzzer.
  * @returns The exit status: 0, 1 if a run failed or a fault point was never hit, 2 for usage.
  */
-export function fuzzMain(args: readonly string[], host: FuzzHost): number {
-  const result = run(args, host);
+export function fuzzMain(
+  args: readonly string[],
+  host: FuzzHost,
+  variant?: RunOptions["variant"],
+): number {
+  const result = run(args, host, variant);
   if (typeof result === "number") return result;
   host.stderr(`fuzz: ${result.message}\n`);
   return result.exit_status;

@@ -1,19 +1,31 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { FAULT_NAMES } from "../../kernels/sim/faults.ts";
 import { type FuzzHost, fuzzMain } from "./main.ts";
+import { plant } from "./planted.ts";
+import type { RunOptions } from "./run.ts";
 
 /** SHA-256 of the recording of seed 42. A change of simulator, policies or plans changes it. */
 const GOLDEN_SHA256 = "249e80843247094b59f66405846fccb6f1cc78ea3959f4b2d508028287c8ef85";
 const GOLDEN_ARGS = ["--seeds", "1", "--seed", "42", "--policy", "fifo_per_cpu", "--abi", "91"];
 
-function fuzz(...args: string[]): { status: number; stdout: string; stderr: string } {
-  const result = { status: 0, stdout: "", stderr: "" };
+interface Output {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+function fuzz(...args: string[]): Output {
+  return fuzzVariant(args);
+}
+
+function fuzzVariant(args: string[], variant?: RunOptions["variant"]): Output {
+  const result: Output = { status: 0, stdout: "", stderr: "" };
   const host: FuzzHost = {
     stdout: (text) => result.stdout += text,
     stderr: (text) => result.stderr += text,
     is_terminal: false,
   };
-  result.status = fuzzMain(args, host);
+  result.status = fuzzMain(args, host, variant);
   return result;
 }
 
@@ -35,6 +47,22 @@ Deno.test("200 seeds find nothing and hit every fault point", () => {
   const { status, stdout } = fuzz("--seeds", "200");
   assertMatch(stdout, /^fuzz: 200 seeds, 0 failed; .* 40 of 40 fault points hit; [\d.]+ s\n$/);
   assertEquals(status, 0);
+});
+
+Deno.test("a failure prints its seed, what broke and the command that repeats it", () => {
+  const args = ["--seeds", "50", "--seed", "1", "--policy", "fifo_per_cpu"];
+  const { status, stdout } = fuzzVariant(args, plant("double_enqueue"));
+  const failure = /^fuzz: seed (\d+) FAILED at \d+ ns, event \d+: CPU \d+: .* in the queue$/m;
+  const seed = failure.exec(stdout)?.[1];
+  const command =
+    `  again: deno task fuzz --seeds 1 --seed ${seed} --policy fifo_per_cpu --verbose\n`;
+  assert(stdout.includes(command), stdout);
+  assertMatch(stdout, /^fuzz: \d+ seeds, 5 failed; /m);
+  assertEquals(status, 1);
+  const again = ["--seeds", "1", "--seed", String(seed), "--policy", "fifo_per_cpu", "--verbose"];
+  const repeated = fuzzVariant(again, plant("double_enqueue"));
+  assertEquals(failure.exec(repeated.stdout)?.[0], failure.exec(stdout)?.[0]);
+  assertMatch(repeated.stdout, /SchedState\[/, "with --verbose the state of the agents is shown");
 });
 
 Deno.test("there are at least 30 fault points", () => {

@@ -14,7 +14,7 @@ import { DEAD, type SimThread } from "../../kernels/sim/thread.ts";
 import type { SimTrace } from "../../kernels/sim/trace.ts";
 import { assertInvariant, InvariantError } from "../../lib/invariant.ts";
 import type { PolicyDefinition } from "../../lib/policy.ts";
-import { HostView } from "./host_view.ts";
+import { HostView, THREAD_STATE_NAMES } from "./host_view.ts";
 import { FuzzLoad } from "./load.ts";
 import { FuzzObserver } from "./observer.ts";
 import type { Disturbance, FuzzPlan } from "./plan.ts";
@@ -26,6 +26,9 @@ const EVENT_COUNT_MAX = 200_000;
 const SETTLE_NS = 20_000_000;
 /** Time that the end of the load may take beyond the work that is left, in ns. */
 const CLOSING_NS = 200_000_000;
+
+/** A thread that is ready for so much longer than there is work was forgotten, in ns. */
+const FORGOTTEN_NS = 100_000_000;
 
 /** How a run ended. */
 export interface FuzzResult {
@@ -136,7 +139,7 @@ class FuzzRun {
     this.#load.close();
     const work_ns = machine.threads.reduce((sum, thread) => sum + thread.remaining_ns, 0);
     const end_ns = machine.now_ns + 2 * work_ns + CLOSING_NS;
-    machine.forgotten_after_ns = end_ns;
+    machine.forgotten_after_ns = loaded_ns + 2 * work_ns + FORGOTTEN_NS;
     this.#advance(end_ns);
     const left = machine.threads.find((thread) => thread.state !== DEAD);
     if (left !== undefined) throw new InvariantError(this.#threadText(left));
@@ -239,7 +242,9 @@ class FuzzRun {
 
   #threadText(thread: SimThread): string {
     const where = thread.enclave === null ? "the default class" : "ghOSt";
-    return `thread ${thread.tid} (${thread.name}) never ends: state ${thread.state} in ${where}` +
+    return `thread ${thread.tid} (${thread.name}) never ends: ${
+      THREAD_STATE_NAMES[thread.state]
+    } in ${where}` +
       ` since ${thread.ready_since_ns} ns`;
   }
 }
