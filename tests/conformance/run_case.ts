@@ -47,6 +47,8 @@ export function planCases(
 /** What a host lacks for a case, or "". */
 function lacks(planned: PlannedCase, host: ContractHost): string {
   const { requires = [], needs = [] } = planned.contract_case;
+  const { version } = host.kernel.abi;
+  if (version !== planned.abi_version) return `the kernel speaks ABI ${version}`;
   const capability = requires.find((name) => !host.kernel.capabilities.has(name));
   if (capability !== undefined) return `the kernel lacks ${capability}`;
   const feature = needs.find((name) => !host.has(name));

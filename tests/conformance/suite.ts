@@ -16,6 +16,8 @@ import { MESSAGE_CASES } from "./cases/message_cases.ts";
 import { QUEUE_CASES } from "./cases/queue_cases.ts";
 import { STATUS_WORD_CASES } from "./cases/status_word_cases.ts";
 import { UPSTREAM_API_CASES } from "./cases/upstream_api_cases.ts";
+import { UPSTREAM_AGENT_CASES } from "./cases/upstream_agent_cases.ts";
+import { UPSTREAM_ENCLAVE_CASES } from "./cases/upstream_enclave_cases.ts";
 import type { ContractCase } from "./contract.ts";
 
 /** Every case, in the order in which they run. */
@@ -33,4 +35,6 @@ export const CASES: readonly ContractCase[] = [
   ...COMMIT_GROUP_CASES,
   ...DESTROY_CASES,
   ...UPSTREAM_API_CASES,
+  ...UPSTREAM_AGENT_CASES,
+  ...UPSTREAM_ENCLAVE_CASES,
 ];
