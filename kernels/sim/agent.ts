@@ -10,11 +10,9 @@ import {
   MSG_CPU_AGENT_BLOCKED,
   MSG_CPU_AGENT_WAKEUP,
   RTLA_ON_IDLE,
-  TXN_FLAGS_WORD,
 } from "../../ffi/abi/constants.ts";
 import { carryOut, type YieldChoice } from "../../lib/agent_loop.ts";
 import { AGAIN, type Verdict } from "../../lib/policy.ts";
-import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
 import { type AgentPort, EINVAL, ENODEV, ESRCH, ESTALE } from "../kernel.ts";
 import type { SimEnclave } from "./enclave.ts";
 import { EVENT_TIMER, type SimMachine } from "./machine.ts";
@@ -120,9 +118,14 @@ export class SimAgent implements AgentPort {
     this.#machine.resched(this.#machine.cpus[this.cpu]);
   }
 
-  /** The CPU is about to idle; true if the agent wants it back then. */
-  wakeOnIdle(): boolean {
-    if (!this.#wake_on_idle || this.#state !== AGENT_BLOCKED || this.#is_asleep) return false;
+  /**
+   * The CPU is about to idle; true if the agent wants it back then.
+   *
+   * @param is_asked The last transaction on the CPU asked for that (RTLA_ON_IDLE).
+   */
+  wakeOnIdle(is_asked: boolean): boolean {
+    if (!(this.#wake_on_idle || is_asked)) return false;
+    if (this.#state !== AGENT_BLOCKED || this.#is_asleep) return false;
     this.#state = AGENT_READY;
     return true;
   }
@@ -228,9 +231,7 @@ export class SimAgent implements AgentPort {
     if (this.enclave.isDestroyed()) return -ENODEV;
     this.#machine.injector.beforeCommit(this);
     if (this.isGone()) return -ENODEV;
-    if (!this.enclave.commits.commitLocal(this)) return 0;
-    const flags = this.enclave.cpu_data[this.cpu * TXN_STRIDE_WORDS + TXN_FLAGS_WORD];
-    this.#block((flags & RTLA_ON_IDLE) !== 0);
+    if (this.enclave.commits.commitLocal(this)) this.#block(false);
     return 0;
   }
 

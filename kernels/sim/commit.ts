@@ -285,6 +285,7 @@ export class Commits {
       if (cpu.mode === MODE_GHOST && machine.options.has_rule("commit.null_gtid")) {
         machine.preemptCurrent(cpu, (run_flags & ELIDE_PREEMPT) !== 0);
       }
+      cpu.run_flags = run_flags;
       // A latched or running thread of a higher class would have refused the transaction, so the
       // CPU idles from here on, or as soon as its agent gives it away.
       cpu.want_not_idle = special === GHOST_IDLE_GTID && cpu.mode !== MODE_DEFAULT &&

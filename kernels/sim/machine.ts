@@ -9,6 +9,7 @@ import {
   ELIDE_PREEMPT,
   GHOST_SW_TASK_ONCPU,
   GHOST_SW_TASK_RUNNABLE,
+  RTLA_ON_IDLE,
 } from "../../ffi/abi/constants.ts";
 import type { Abi } from "../../ffi/abi/abi.ts";
 import { InvariantError } from "../../lib/invariant.ts";
@@ -406,7 +407,10 @@ export class SimMachine {
     if (cpu.latched !== null) return this.#runLatched(cpu);
     if (cpu.mode === MODE_GHOST) return false;
     if (cpu.mode !== MODE_IDLE) this.#setMode(cpu, MODE_IDLE, null);
-    return agent !== null && agent.wakeOnIdle();
+    const is_asked = (cpu.run_flags & RTLA_ON_IDLE) !== 0 &&
+      this.options.has_rule("run.rtla_on_idle");
+    cpu.run_flags = 0;
+    return agent !== null && agent.wakeOnIdle(is_asked);
   }
 
   /** An idle CPU gets something to run: a thread, or its agent (null). */

@@ -54,6 +54,7 @@ export const RULES = {
   "run.rtla_on_preempt": "RTLA_ON_PREEMPT wakes the agent when the task is preempted",
   "run.rtla_on_blocked": "RTLA_ON_BLOCKED wakes the agent when the task blocks",
   "run.rtla_on_yield": "RTLA_ON_YIELD wakes the agent when the task yields",
+  "run.rtla_on_idle": "RTLA_ON_IDLE wakes the agent when the CPU idles after the task",
   "run.need_not_idle": "CPU_NOT_IDLE is sent only when NEED_CPU_NOT_IDLE asked for it",
   "run.elide_preempt": "ELIDE_PREEMPT keeps back the TASK_PREEMPT of the displaced task",
   "yield.agent_barrier": "a yield with an agent barrier that moved on is ESTALE",

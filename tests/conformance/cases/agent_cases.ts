@@ -8,6 +8,7 @@ import {
   GHOST_SW_F_CANFREE,
   GHOST_SW_F_INUSE,
   GHOST_SW_TASK_IS_AGENT,
+  GHOST_TXN_COMPLETE,
   RTLA_ON_BLOCKED,
   RTLA_ON_IDLE,
   RTLA_ON_PREEMPT,
@@ -281,14 +282,44 @@ const RETURN_CASES: readonly ContractCase[] = RETURNS.flatMap((back) => [
   },
 ]);
 
+/** A short run, then asleep. */
+const SHORT: readonly ThreadAction[] = [{ op: "run", ns: 50_000 }, { op: "block" }];
+
 const IDLE_CASES: readonly ContractCase[] = [
   {
-    name: "RTLA_ON_IDLE: after a local commit the agent is back when the CPU idles",
+    name: "RTLA_ON_IDLE: after a local commit the agent does not sleep on when the CPU idles",
+    rule: "run.rtla_on_idle",
+    negative: true,
     cpu_count: 2,
     run: async (host) => {
-      const script: ThreadAction[] = [{ op: "run", ns: 50_000 }, { op: "block" }];
-      const { lab, steps } = await runUnwatched(host, script, RTLA_ON_IDLE);
+      const { lab, steps } = await runUnwatched(host, SHORT, RTLA_ON_IDLE);
       await lab.until(() => lab.steps(1) > steps, "a step");
+    },
+  },
+  {
+    name: "RTLA_ON_IDLE: a commit from another CPU brings the agent of the task's CPU back, once",
+    rule: "run.rtla_on_idle",
+    negative: true,
+    cpu_count: 2,
+    run: async (host) => {
+      const lab = await Lab.open(host, { queues: "polled" });
+      const thread = lab.task(SHORT);
+      await lab.idle(1);
+      const before = lab.steps(1);
+      const state = await lab.commit(0, 1, { thread, run_flags: RTLA_ON_IDLE });
+      expectEqual(state, GHOST_TXN_COMPLETE, "state");
+      await lab.until(() => lab.steps(1) > before, "a step");
+      await host.sleep(300_000);
+      expectEqual(lab.steps(1), before + 1, "steps");
+    },
+  },
+  {
+    name: "RTLA_ON_IDLE: without the flag the agent sleeps on",
+    cpu_count: 2,
+    run: async (host) => {
+      const { lab, steps } = await runUnwatched(host, SHORT, 0);
+      await host.sleep(300_000);
+      expectEqual(lab.steps(1), steps, "steps");
     },
   },
 ];

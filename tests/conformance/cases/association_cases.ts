@@ -44,8 +44,9 @@ const TASK_CASES: readonly ContractCase[] = [
     cpu_count: 2,
     run: async (host) => {
       const lab = await Lab.open(host);
-      const { gtid_lo, gtid_hi } = lab.sleeper();
-      const [barrier, queue] = [1, lab.queueOf(1).id];
+      const thread = lab.sleeper();
+      const { gtid_lo, gtid_hi } = thread;
+      const [barrier, queue] = [lab.taskBarrier(thread), lab.queueOf(1).id];
       const result = await lab.call(0, ASSOCIATE, queue, gtid_lo, gtid_hi, barrier);
       expectEqual(result, 0, "associate");
     },
