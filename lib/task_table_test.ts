@@ -47,12 +47,14 @@ Deno.test("a gtid has one row: a second allocation changes nothing", () => {
 Deno.test("a freed row is clean, and its generation tells that it is another task", () => {
   const state = freshState(4);
   const tasks = new TaskTable(HARDWARE_MEMORY, state);
+  const other = tasks.allocate(1, 2048, 1);
   const row = tasks.allocate(1, 512, 1);
   const generation = tasks.generation[row];
   tasks.seqnum[row] = 17;
   tasks.status_index[row] = 3;
   state.task("state")[row] = 2;
   state.taskF64("vruntime")[row] = 1e300;
+  tasks.free(other);
   tasks.free(row);
   assertEquals(tasks.owner[row], 0);
   assertEquals(tasks.allocate(1, 1024, 1), row);

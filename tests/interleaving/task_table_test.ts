@@ -2,12 +2,15 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { HARDWARE_MEMORY } from "../../ffi/memory.ts";
 import { SharedState } from "../../lib/shared_state.ts";
 import { TaskTable } from "../../lib/task_table.ts";
+import { chainOf, crossedChain } from "./chain.ts";
 import type { CheckedMemory, MemoryFault } from "./checked_memory.ts";
 import { CheckedState } from "./checked_state.ts";
 import { explore, type Operation, type Scenario } from "./checker.ts";
 
-/** gtids by name; they need not collide here, the map has its own test. */
-const HI = { a: 512, b: 1024, c: 1536, live: 2048 } as const;
+const CAPACITY = 3;
+const [A, B, C, LIVE] = chainOf(CAPACITY, 4);
+/** gtids by name (high words); all stand in one chain of the map. */
+const HI = { a: A, b: B, c: C, live: LIVE } as const;
 type Name = keyof typeof HI;
 
 /** Agents, each with its own table on the same memory, that do as their lines say. */
@@ -15,7 +18,7 @@ function scenario(memory: CheckedMemory, threads: readonly (readonly string[])[]
   const state = new CheckedState(memory, {
     policy: "test",
     layout: { task: {}, cpu: {}, global: {} },
-    task_capacity: 3,
+    task_capacity: CAPACITY,
     cpus: [0, 1],
   });
   const first = new TaskTable(memory, state);
@@ -92,6 +95,60 @@ Deno.test("two agents that allocate the same gtid get one row", () => {
 
 Deno.test("a full table refuses and stays whole", () => {
   assertEquals(failureOf([["allocate a"], ["allocate b"], ["allocate c"]]), "");
+});
+
+/** A reader looks for a gtid that another agent's doings may show beside the wrong row. */
+function reading(
+  memory: CheckedMemory,
+  hi: number,
+  prepare: (tasks: TaskTable) => () => void,
+  isRight: (row: number, tasks: TaskTable) => boolean,
+): Scenario {
+  const shape = { policy: "test", layout: { task: {}, cpu: {}, global: {} }, cpus: [0, 1] };
+  const state = new CheckedState(memory, { ...shape, task_capacity: CAPACITY });
+  const [first, second] = [0, 1].map(() => new TaskTable(memory, state));
+  const change = prepare(second);
+  const find = { name: "find", run: () => first.find(1, hi) };
+  return {
+    threads: [[find], [{ name: "change", run: change }]],
+    check: (history) => {
+      const row = history.find(({ name }) => name === "find")?.result as number;
+      if (!isRight(row, second)) throw new Error(`found row ${row}`);
+    },
+  };
+}
+
+Deno.test("a gtid whose slot goes to another task is not found in that task's row", () => {
+  const { failure } = explore((memory) => {
+    let row_of_a = -1;
+    const prepare = (tasks: TaskTable) => {
+      row_of_a = tasks.allocate(1, A, 1);
+      const row_of_c = tasks.allocate(1, C, 1);
+      return () => {
+        tasks.free(row_of_a);
+        tasks.free(row_of_c);
+        tasks.allocate(1, B, 1); // in A's slot, with C's row
+      };
+    };
+    return reading(memory, A, prepare, (row) => row === -1 || row === row_of_a);
+  });
+  assertEquals(failure, null);
+});
+
+Deno.test("a live task is found though a slot before its own shows its gtid while it changes", () => {
+  const { a, x } = crossedChain(CAPACITY);
+  const { failure } = explore((memory) => {
+    const prepare = (tasks: TaskTable) => {
+      const row_of_x = tasks.allocate(1, x, 1);
+      tasks.allocate(1, a, 1);
+      return () => {
+        tasks.free(row_of_x);
+        tasks.allocate(2, a, 1); // (1, x) becomes (2, a): half read, it is (1, a)
+      };
+    };
+    return reading(memory, a, prepare, (row, tasks) => row >= 0 && row === tasks.find(1, a));
+  });
+  assertEquals(failure, null);
 });
 
 Deno.test("planted: an allocator whose lock does not exclude is found", () => {
