@@ -25,6 +25,7 @@ export * from "./lib/discovery.ts";
 export * from "./lib/enclave.ts";
 export * from "./lib/errors.ts";
 export * from "./lib/fifo_queue.ts";
+export * from "./lib/global_scheduler.ts";
 export * from "./lib/gtid.ts";
 export * from "./lib/host_files.ts";
 export * from "./lib/indexed_heap.ts";

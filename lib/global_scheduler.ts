@@ -35,6 +35,8 @@ export abstract class GlobalScheduler extends Scheduler {
   #held = false;
 
   /**
+   * Makes one agent's instance of a global policy.
+   *
    * @param agent What the agent lends to the policy.
    * @param first_global_cpu CPU of the first global agent.
    */
