@@ -15,7 +15,7 @@ for (const planned of PLANNED) {
   });
 }
 
-/** Runs of cases that name a rule, on a kernel that does not have it: those that pass all the same. */
+/** Cases that name a rule, run on a kernel without it: those that pass all the same. */
 async function survivors(planned: readonly PlannedCase[]): Promise<string[]> {
   const found: string[] = [];
   for (const one of planned) {
