@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { GHOST_SW_TASK_ONCPU } from "../../ffi/abi/constants.ts";
 import { InvariantError } from "../../lib/invariant.ts";
 import { FIFO_PER_CPU } from "../../schedulers/fifo/per_cpu/scheduler.ts";
-import { run, type Script } from "./actions.ts";
+import { run, type Script, sleep } from "./actions.ts";
 import type { SimEnclave } from "./enclave.ts";
 import { SimPolicyHost } from "./host.ts";
 import { checkAll, checkCpu, checkThread } from "./invariants.ts";
@@ -182,6 +182,26 @@ Deno.test("a latched thread is no fault", () => {
   on.waiting.state = LATCHED;
   on.ghost_cpu.latched = on.waiting;
   checkCpu(on.machine, on.ghost_cpu);
+});
+
+Deno.test("a thread is forgotten by the time since it could run, not since it last ran", () => {
+  const kernel = new SimKernel({ cpus: 1, seed: 1 });
+  const { machine } = kernel;
+  const enclave = kernel.createEnclave([0], kernel.abi.version) as SimEnclave;
+  new SimPolicyHost(kernel, enclave, FIFO_PER_CPU);
+  const sleeper = machine.spawn(function* () {
+    yield sleep(10 * MS);
+    yield run(MS);
+  }, "sleeper");
+  enclave.join(sleeper.tid);
+  machine.runUntil(MS);
+  enclave.join(machine.spawn(() => busy(50 * MS), "busy").tid);
+  machine.forgotten_after_ns = 2 * MS;
+  machine.runUntil(11 * MS);
+  assertEquals(sleeper.state, READY);
+  checkAll(machine);
+  machine.runUntil(13 * MS);
+  assertThrows(() => checkAll(machine), InvariantError, "was forgotten");
 });
 
 Deno.test("a broken machine stops at its next event about that CPU, and says when", () => {

@@ -98,6 +98,35 @@ Deno.test("a wake-up of a thread that is awake does nothing", () => {
   checkAll(machine);
 });
 
+Deno.test("the end of a sleep that was cut short wakes nobody", () => {
+  const machine = machineOf(1);
+  const thread = machine.spawn(() => script(sleep(5 * MS), block(), run(MS)), "t");
+  machine.runUntil(MS);
+  machine.wake(thread, 0);
+  machine.runUntil(20 * MS);
+  assertEquals([thread.state, thread.runtime_ns], [SLEEPING, 0]);
+});
+
+Deno.test("a time slice that its thread did not use up cuts nobody else's short", () => {
+  const machine = machineOf(1);
+  const spans = recordSpans(machine);
+  const [a, b, c] = [MS, 9 * MS, 9 * MS].map((ns) => machine.spawn(() => script(run(ns)), "t").tid);
+  machine.runUntil(6 * MS);
+  assertEquals(spans.map((span) => span.tid), [a, b]);
+  assertEquals(spans[1].ns, machine.options.costs.default_slice_ns);
+  assertEquals(machine.cpus[0].current?.tid, c);
+});
+
+Deno.test("a thread has no runtime while the CPU still switches to it", () => {
+  const machine = machineOf(1);
+  const thread = machine.spawn(() => script(run(MS)), "t");
+  machine.runUntil(machine.options.costs.default_switch_ns / 2);
+  machine.account(thread);
+  assertEquals(thread.runtime_ns, 0);
+  machine.exit(thread);
+  checkAll(machine);
+});
+
 Deno.test("sched_yield lets the other thread run", () => {
   const machine = machineOf(1);
   const spans = recordSpans(machine);
