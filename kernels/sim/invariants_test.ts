@@ -136,6 +136,17 @@ const BREAKAGES: readonly Breakage[] = [
     check: idleCpu,
   },
   {
+    what: "an idle CPU whose agent wants it",
+    says: "idles though",
+    breaks: (on) => {
+      on.ghost_cpu.picking = true;
+      on.ghost_cpu.agent?.wake();
+      on.ghost_cpu.picking = false;
+      on.ghost_cpu.mode = MODE_IDLE;
+    },
+    check: ghostCpu,
+  },
+  {
     what: "a thread on two CPUs",
     says: "is on two CPUs",
     breaks: (on) => on.running.cpu = 3,
@@ -181,6 +192,14 @@ Deno.test("a latched thread is no fault", () => {
   const on = stage();
   on.waiting.state = LATCHED;
   on.ghost_cpu.latched = on.waiting;
+  checkCpu(on.machine, on.ghost_cpu);
+});
+
+Deno.test("a CPU that is just choosing is left alone", () => {
+  const on = stage();
+  on.ghost_cpu.mode = MODE_IDLE;
+  on.ghost_cpu.latched = on.waiting;
+  on.ghost_cpu.picking = true;
   checkCpu(on.machine, on.ghost_cpu);
 });
 
