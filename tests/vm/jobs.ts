@@ -14,6 +14,10 @@ export interface JobContext {
   readonly std_flags: readonly string[];
   /** Folder with the packed executables. */
   readonly programs: string;
+  /** Folder with the scx program and its probe. */
+  readonly scx: string;
+  /** Folders of libraries that the host may not have. */
+  readonly library_folders: readonly string[];
   /** Release of Debian's kernel; undefined on a kernel that the user named. */
   readonly kernel_release: string | undefined;
 }
@@ -36,6 +40,8 @@ export interface VmJob {
   readonly timeout_s: number;
   /** Whether it needs the packed executables. */
   readonly is_packed?: boolean;
+  /** Whether it needs the scx program and its probe. */
+  readonly is_scx?: boolean;
   /** Its shell script. */
   script(context: JobContext): string;
   /** Judges how it ended; its status counts already. */
@@ -149,8 +155,84 @@ cat /sys/kernel/sched_ext/state
   },
 };
 
+/** Environment with which the probe finds its libraries. */
+function withLibraries({ library_folders }: JobContext): string {
+  return `export LD_LIBRARY_PATH=${shellWord(library_folders.join(":"))}\n`;
+}
+
+function probeCall({ scx }: JobContext): string {
+  return `${shellWord(`${scx}/scx_probe`)} ${shellWord(`${scx}/scx_ghost.bpf.o`)}`;
+}
+
+const SCX_PROBE: VmJob = {
+  name: "scx_probe",
+  summary: "20 threads run under a C agent through the scx program's rings and transactions",
+  timeout_s: 150,
+  is_scx: true,
+  script: (context) =>
+    `${withLibraries(context)}for run in 1 2 3; do ${probeCall(context)} || exit 1; done
+cat /sys/kernel/sched_ext/state`,
+  judge({ stdout }) {
+    const lines = stdout.trim().split("\n");
+    const runs = lines.filter((line) => /^load status 0 .*: good$/.test(line));
+    return {
+      faults: faultsIf(
+        [runs.length !== 3, `${runs.length} of 3 runs were good`],
+        [lines.at(-1) !== "disabled", "a scheduler is still loaded"],
+      ),
+      detail: runs.map((line) => line.match(/\d+ ms/)?.[0]).join(", "),
+    };
+  },
+};
+
+const SCX_KILL: VmJob = {
+  name: "scx_kill",
+  summary: "an agent that is killed takes its scheduler with it, and its threads finish",
+  timeout_s: 120,
+  is_scx: true,
+  script: (context) =>
+    `${withLibraries(context)}for run in 1 2 3 4 5; do
+  ${probeCall(context)} >/dev/null & agent=$!
+  for i in $(seq 100); do
+    [ "$(cat /sys/kernel/sched_ext/state)" = enabled ] && break; sleep 0.1
+  done
+  echo "loaded $(cat /sys/kernel/sched_ext/state)"
+  sleep 0.3
+  load=$(cat /proc/$agent/task/$agent/children)
+  echo "load\${load:+ runs}"
+  kill -9 $agent; wait $agent
+  for i in $(seq 100); do
+    [ "$(cat /sys/kernel/sched_ext/state)" = disabled ] && ! kill -0 $load 2>/dev/null && break
+    sleep 0.1
+  done
+  kill -0 $load 2>/dev/null && echo "stuck $load"
+  echo "unloaded $(cat /sys/kernel/sched_ext/state)"
+done
+true`,
+  judge({ stdout }) {
+    const count = (line: string) => stdout.split("\n").filter((one) => one === line).length;
+    return {
+      faults: faultsIf(
+        [count("loaded enabled") !== 5, "the scheduler was not loaded each time"],
+        [count("load runs") !== 5, "the agent was not killed while its threads ran"],
+        [count("unloaded disabled") !== 5, "the scheduler outlived its agent"],
+        [/^stuck/m.test(stdout), "threads did not finish after their agent's end"],
+      ),
+      detail: `${count("unloaded disabled")} of 5 unloaded`,
+    };
+  },
+};
+
 /** All jobs, in the order they run in. */
-export const JOBS: readonly VmJob[] = [KERNEL_FACTS, FFI_TESTS, SELFTEST, SIM_AGENT, REAL_AGENT];
+export const JOBS: readonly VmJob[] = [
+  KERNEL_FACTS,
+  FFI_TESTS,
+  SELFTEST,
+  SIM_AGENT,
+  REAL_AGENT,
+  SCX_PROBE,
+  SCX_KILL,
+];
 
 /**
  * The job as the guest's runner takes it.

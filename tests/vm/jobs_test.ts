@@ -6,6 +6,8 @@ const CONTEXT: JobContext = {
   deno: "/opt/my deno",
   std_flags: ["--import-map=/m"],
   programs: "/p",
+  scx: "/s",
+  library_folders: ["/l"],
   kernel_release: "7.3.4-cloud",
 };
 
@@ -79,4 +81,24 @@ Deno.test("jobs: a job that the guest did not end, or that took too long, fails"
   const late = judge("selftest", { status: 124, is_timed_out: true }).faults;
   assertEquals(late, ["took more than 180 s"]);
   assertEquals(judge("selftest", { status: 3 }).faults, ["exit status 3"]);
+});
+
+Deno.test("jobs: three good runs of the probe and an unloaded scheduler pass, less does not", () => {
+  const run = "new 21 ...\nload status 0 after 873 ms: good\n";
+  const good = judge("scx_probe", { stdout: `${run.repeat(3)}disabled\n` });
+  assertEquals(good, { faults: [], detail: "873 ms, 873 ms, 873 ms" });
+  assertEquals(judge("scx_probe", { stdout: `${run.repeat(2)}disabled\n` }).faults.length, 1);
+  assertEquals(judge("scx_probe", { stdout: `${run.repeat(3)}enabled\n` }).faults.length, 1);
+  const bad = run.replace("good", "BAD");
+  assertEquals(judge("scx_probe", { stdout: `${bad.repeat(3)}disabled\n` }).faults.length, 1);
+});
+
+Deno.test("jobs: threads that do not finish after their agent's end are a fault", () => {
+  const stdout = "loaded enabled\nload runs\nunloaded disabled\n".repeat(5);
+  assertEquals(judge("scx_kill", { stdout }).faults, []);
+  assertEquals(judge("scx_kill", { stdout: `${stdout}stuck 77\n` }).faults.length, 1);
+  assertEquals(
+    judge("scx_kill", { stdout: stdout.replace("disabled", "enabled") }).faults.length,
+    1,
+  );
 });

@@ -12,6 +12,7 @@ import { guestJob, type JobContext, JOBS, judgeJob, type VmJob } from "./jobs.ts
 import { ensurePackages } from "./packages.ts";
 import { runProcess } from "./process.ts";
 import type { Versions } from "./versions.ts";
+import { buildScxProbe, libraryFolders } from "./scx_build.ts";
 import { runVm } from "./vm.ts";
 import { prepareTools } from "./vm_tools.ts";
 
@@ -164,10 +165,16 @@ async function bootAndJudge(
     deno: Deno.execPath(),
     std_flags: stdFlags(await stdSource()),
     programs: `${cache}/programs`,
+    scx: `${cache}/scx`,
+    library_folders: libraryFolders(cache),
     kernel_release: request.kernel_image === undefined ? versions.kernel_release : undefined,
   };
   if (request.jobs.some((job) => job.is_packed)) {
     await buildPrograms(context.programs, context, signal);
+  }
+  if (request.jobs.some((job) => job.is_scx)) {
+    await buildScxProbe({ root: rootPath(), cache, out: context.scx, signal });
+    progress("scx program and probe ... ok");
   }
   const tools = await prepareTools(cache, versions);
   await Deno.mkdir(`${cache}/runs`, { recursive: true });

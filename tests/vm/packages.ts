@@ -16,8 +16,10 @@ import {
 import { runProcess } from "./process.ts";
 import {
   CACHE_FORMAT,
+  compareVersions,
   type FetchedPackage,
   KERNEL_MIN,
+  LIBBPF_MIN,
   majorVersion,
   megabytes,
   parseCandidate,
@@ -59,6 +61,17 @@ function hostCodename(): string {
     );
   }
   return codename;
+}
+
+/** Whether the host has a program. */
+function isOnPath(name: string): boolean {
+  return (Deno.env.get("PATH") ?? "").split(":").some((folder) => {
+    try {
+      return Deno.statSync(`${folder}/${name}`).isFile;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Apt with the private configuration. */
@@ -139,6 +152,8 @@ interface Plan {
   readonly tools_suite: string | undefined;
   /** Package with the daemon alone, as NAME=VERSION. */
   readonly virtiofsd: string | undefined;
+  /** Package with libbpf's archive and headers, as NAME=VERSION. */
+  readonly libbpf: string;
 }
 
 async function planKernel(apt: PrivateApt) {
@@ -156,6 +171,7 @@ async function planTools(apt: PrivateApt, codename: string): Promise<Partial<Pla
   const has_new_qemu = majorVersion(own ?? "") >= QEMU_MIN_MAJOR;
   const tools = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"];
   tools.push("busybox-static");
+  if (!isOnPath("clang")) tools.push("clang");
   const tools_suite = has_new_qemu ? undefined : `${codename}-backports`;
   if (await apt.candidate("virtiofsd") !== undefined) {
     return { tools: [...tools, "virtiofsd"], tools_suite, virtiofsd: undefined };
@@ -172,7 +188,21 @@ async function planTools(apt: PrivateApt, codename: string): Promise<Partial<Pla
   return { tools, tools_suite, virtiofsd: `${old.name}=${old.version}` };
 }
 
-/** Downloads into two folders: packages of the tools, and packages of the kernel. */
+/** The scx program's loader needs libbpf 1.2 or later, which links struct_ops. */
+async function planLibbpf(apt: PrivateApt): Promise<string> {
+  const madison = await apt.run(["apt-cache", "madison", "libbpf-dev"], LOOKUP_TIMEOUT_S);
+  const upstream = (version: string) => version.replace(/^\d+:/, "");
+  const known = parseMadison(madison)
+    .filter(({ version }) => compareVersions(upstream(version), LIBBPF_MIN) >= 0)
+    .sort((a, b) => compareVersions(upstream(a.version), upstream(b.version)));
+  if (known.length > 0) return `${known[0].name}=${known[0].version}`;
+  throw new OperatingError(
+    `the archive has no libbpf-dev of ${LIBBPF_MIN} or later`,
+    "see that /etc/apt has the main archive of Debian",
+  );
+}
+
+/** Downloads into folders of their own: the tools, the kernel, the daemon, libbpf. */
 async function download(apt: PrivateApt, plan: Plan, folder: string, on_line: (l: string) => void) {
   const suite = plan.tools_suite === undefined ? [] : ["-t", plan.tools_suite];
   // What the host has installed is fetched all the same: it may have it in another version.
@@ -185,6 +215,7 @@ async function download(apt: PrivateApt, plan: Plan, folder: string, on_line: (l
     await apt.run(["apt-get", "download", "-q", ...packages], FETCH_TIMEOUT_S, { cwd, on_line });
   };
   await fetch("kernel", plan.kernel);
+  await fetch("libbpf", [plan.libbpf]);
   await fetch("daemon", plan.virtiofsd === undefined ? [] : [plan.virtiofsd]);
 }
 
@@ -244,6 +275,7 @@ async function fetchAll(codename: string, options: FetchOptions): Promise<Versio
     kernel_release: kernel.release,
     kernel: kernel.names,
     ...await planTools(apt, codename),
+    libbpf: await planLibbpf(apt),
   } as Plan;
   const on_line = (line: string) => {
     const text = fetchedLine(line);
@@ -254,6 +286,7 @@ async function fetchAll(codename: string, options: FetchOptions): Promise<Versio
   const packages = [
     ...await unpack(`${apt_folder}/cache/archives`, `${cache}/tools`, signal),
     ...await unpack(`${apt_folder}/daemon`, `${cache}/daemon`, signal),
+    ...await unpack(`${apt_folder}/libbpf`, `${cache}/libbpf`, signal),
     ...await unpack(`${apt_folder}/kernel`, `${cache}/kernel`, signal),
   ];
   await Deno.remove(apt_folder, { recursive: true });
@@ -295,7 +328,7 @@ export async function ensurePackages(options: FetchOptions): Promise<Versions> {
   const text = await Deno.readTextFile(record_path).catch(() => "");
   const known = options.is_update ? undefined : parseVersions(text, codename);
   if (known !== undefined) return known;
-  for (const name of ["versions.json", "apt", "tools", "daemon", "kernel"]) {
+  for (const name of ["versions.json", "apt", "tools", "daemon", "libbpf", "kernel"]) {
     await Deno.remove(`${cache}/${name}`, { recursive: true }).catch(() => {});
   }
   const versions = await fetchAll(codename, options);

@@ -9,6 +9,9 @@ export const KERNEL_MIN = "7.3";
 /** The first QEMU whose multi-threaded TCG survives the kernel patching its own code. */
 export const QEMU_MIN_MAJOR = 10;
 
+/** The first libbpf that links struct_ops with the loader's life and takes Debian 7.3's kfuncs. */
+export const LIBBPF_MIN = "1.5";
+
 /** A version of one package in one suite, from `apt-cache madison`. */
 export interface Candidate {
   /** The package. */
@@ -115,7 +118,7 @@ export interface Versions {
 }
 
 /** {@linkcode Versions.format} of this version. */
-export const CACHE_FORMAT = 1;
+export const CACHE_FORMAT = 2;
 
 /**
  * Reads versions.json.

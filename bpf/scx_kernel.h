@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the scx program uses of the kernel: parts of its types, found by name through BTF, and its
+ * functions. Source: BTF of Linux 7.3.4; a member that is not used is not named.
+ */
+#ifndef SCX_KERNEL_H
+#define SCX_KERNEL_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef signed char s8;
+typedef int s32;
+typedef long long s64;
+typedef u8 __u8;
+typedef u16 __u16;
+typedef u32 __u32;
+typedef u64 __u64;
+typedef s32 __s32;
+typedef s64 __s64;
+typedef u16 __be16;
+typedef u32 __be32;
+typedef u32 __wsum;
+
+enum { false = 0, true = 1 };
+#define bool _Bool
+
+enum bpf_map_type_used {
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_QUEUE = 22,
+	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
+};
+enum bpf_map_flags_used {
+	BPF_F_NO_PREALLOC = 1U << 0,
+	BPF_F_MMAPABLE = 1U << 10,
+};
+#define BPF_LOCAL_STORAGE_GET_F_CREATE 1ULL
+
+struct bpf_spin_lock {
+	u32 val;
+};
+
+#define KERNEL_TYPE __attribute__((preserve_access_index))
+
+struct cpumask {
+	unsigned long bits[1];
+} KERNEL_TYPE;
+
+struct sched_entity {
+	u64 sum_exec_runtime;
+} KERNEL_TYPE;
+
+struct task_struct {
+	unsigned int __state;
+	unsigned char on_cpu;
+	unsigned char on_rq;
+	int static_prio;
+	struct sched_entity se;
+	const struct cpumask *cpus_ptr;
+	int pid;
+	struct task_struct *real_parent;
+} KERNEL_TYPE;
+
+struct scx_init_task_args {
+	bool fork;
+} KERNEL_TYPE;
+
+enum scx_exit_kind {
+	SCX_EXIT_NONE,
+};
+
+struct scx_exit_info {
+	enum scx_exit_kind kind;
+	s64 exit_code;
+	const char *reason;
+	const char *msg;
+} KERNEL_TYPE;
+
+/* libbpf matches the members that are here with the kernel's by name. */
+struct sched_ext_ops {
+	s32 (*select_cpu)(struct task_struct *p, s32 prev_cpu, u64 wake_flags);
+	void (*enqueue)(struct task_struct *p, u64 enq_flags);
+	void (*dequeue)(struct task_struct *p, u64 deq_flags);
+	void (*dispatch)(s32 cpu, struct task_struct *prev);
+	void (*running)(struct task_struct *p);
+	void (*stopping)(struct task_struct *p, bool runnable);
+	void (*quiescent)(struct task_struct *p, u64 deq_flags);
+	bool (*yield)(struct task_struct *from, struct task_struct *to);
+	void (*set_cpumask)(struct task_struct *p, const struct cpumask *cpumask);
+	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
+	void (*enable)(struct task_struct *p);
+	void (*disable)(struct task_struct *p);
+	void (*exit)(struct scx_exit_info *info);
+	u64 flags;
+	u32 timeout_ms;
+	char name[128];
+};
+
+#define SCX_OPS_ENQ_LAST (1ULL << 1)
+#define SCX_OPS_SWITCH_PARTIAL (1ULL << 3)
+#define SCX_DEQ_SLEEP 1ULL
+#define SCX_KICK_PREEMPT 2ULL
+#define SCX_DSQ_LOCAL ((1ULL << 63) | 2ULL)
+#define SCX_SLICE_INF (~0ULL)
+#define TASK_DEAD 0x80U
+
+extern struct task_struct *bpf_task_from_pid(s32 pid) __attribute__((section(".ksyms")));
+extern void bpf_task_release(struct task_struct *p) __attribute__((section(".ksyms")));
+extern bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *mask)
+	__attribute__((section(".ksyms")));
+extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms")));
+extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms")));
+extern void scx_bpf_kick_cpu(s32 cpu, u64 flags) __attribute__((section(".ksyms")));
+extern bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice)
+	__attribute__((section(".ksyms")));
+/* libbpf drops what follows the last "___". */
+extern bool scx_bpf_dsq_insert___v2___x(struct task_struct *p, u64 dsq_id, u64 slice,
+					u64 enq_flags) __attribute__((section(".ksyms")));
+
+#endif
