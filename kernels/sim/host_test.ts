@@ -91,6 +91,20 @@ Deno.test("a policy that cannot even dump is stopped all the same", () => {
   assertEquals(machine.live_count, 0);
 });
 
+Deno.test("a policy that throws while it looks for tasks is stopped as well", () => {
+  class Lost extends FifoPerCpuScheduler {
+    override discover(): void {
+      throw new Error("planted");
+    }
+  }
+  const policy = { ...FIFO_PER_CPU, create: (agent: AgentContext) => new Lost(agent) };
+  const { machine, enclave, host } = machineWith(policy);
+  assertStringIncludes(String(host.failure?.error), "planted");
+  assertEquals([enclave.isDestroyed(), enclave.isOnline()], [true, false]);
+  machine.runUntil(Infinity);
+  checkAll(machine);
+});
+
 Deno.test("a policy that needs what the kernel lacks does not start, and leaves nothing", () => {
   const kernel = new SimKernel({ cpus: 2, abi_version: 69 });
   const enclave = kernel.createEnclave([0, 1], 69) as SimEnclave;
