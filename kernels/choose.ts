@@ -49,7 +49,7 @@ export function probeKernel(read: ReadText): KernelFacts {
 const SIMULATE = "simulate with --kernel=sim";
 
 /** Why ghOSt cannot be used, or undefined. */
-function ghostFault(facts: KernelFacts): string | undefined {
+export function ghostFault(facts: KernelFacts): string | undefined {
   if (facts.is_ghost_unmounted) return "ghostfs is not mounted on /sys/fs/ghost";
   if (facts.ghost_versions === undefined) return `no ghOSt (${GHOST_VERSION_PATH} is missing)`;
   const known: readonly number[] = ABI_VERSIONS;
@@ -58,13 +58,17 @@ function ghostFault(facts: KernelFacts): string | undefined {
     ABI_VERSIONS.join(", ");
 }
 
-function scxFault(facts: KernelFacts): string | undefined {
+/** Why sched_ext cannot be used, or undefined. */
+export function scxFault(facts: KernelFacts): string | undefined {
   return facts.has_scx ? undefined : `no sched_ext (${SCX_STATE_PATH} is missing)`;
 }
 
-const GHOST_CURE = "boot a kernel with ghOSt (github.com/google/ghost-kernel)";
-const SCX_CURE = "boot a kernel with CONFIG_SCHED_CLASS_EXT=y (Linux 6.12 or later)";
-const MOUNT_CURE = "mount it: `mount -t ghost ghost /sys/fs/ghost`";
+/** What to do where there is no ghOSt, or none of a known version. */
+export const GHOST_CURE = "boot a kernel with ghOSt (github.com/google/ghost-kernel)";
+/** What to do where there is no sched_ext. */
+export const SCX_CURE = "boot a kernel with CONFIG_SCHED_CLASS_EXT=y (Linux 6.12 or later)";
+/** What to do where ghostfs is not mounted. */
+export const MOUNT_CURE = "mount it: `mount -t ghost ghost /sys/fs/ghost`";
 
 /**
  * Chooses a kernel.

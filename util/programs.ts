@@ -44,6 +44,11 @@ export interface WorkerMessage {
 
 /** The programs. */
 export const PROGRAMS: Readonly<Record<string, Program>> = {
+  doctor: {
+    summary: "say whether agents can run on this host, and what to do where not",
+    has_file: false,
+    load: () => import("./doctor/main.ts"),
+  },
   fifo_per_cpu_agent: {
     summary: "agent with the per-CPU FIFO policy",
     has_file: true,
@@ -57,4 +62,6 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
 };
 
 /** What a Worker can be told to run. */
-export const WORKERS: Readonly<Record<string, () => Promise<WorkerModule>>> = {};
+export const WORKERS: Readonly<Record<string, () => Promise<WorkerModule>>> = {
+  agent: () => import("./agent_worker.ts"),
+};

@@ -1,0 +1,278 @@
+import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
+import { UsageError } from "../../lib/errors.ts";
+import type { Check, Report } from "./check.ts";
+import { driverNotes, examine, main } from "./main.ts";
+import { reportJson, reportText } from "./report.ts";
+import * as hosts from "./test_hosts.ts";
+
+const { ALL_CAPABILITIES, DOCKER_CAPABILITIES, GHOST_69, hostOf, SCHED_EXT, STOCK } = hosts;
+
+function reportOf(files: hosts.Files, changes: hosts.Files = {}, ghost_cpus = "0-1"): Report {
+  const report = examine(hostOf(files, changes), ghost_cpus);
+  assert(!(report instanceof UsageError), "usage error");
+  return report;
+}
+
+function checkOf(name: string, report: Report): Check {
+  const found = report.checks.find((check) => check.name === name);
+  assert(found !== undefined, `no check ${name}`);
+  return found;
+}
+
+/** Names of the checks with a status. */
+function namesOf(status: Check["status"], report: Report): string[] {
+  return report.checks.filter((check) => check.status === status).map(({ name }) => name);
+}
+
+function readyOf({ verdicts }: Report): string[] {
+  return verdicts.filter(({ is_ready }) => is_ready).map(({ kernel }) => kernel);
+}
+
+Deno.test("a stock host is ready for no real kernel, and each is told what it lacks", () => {
+  const report = reportOf(STOCK);
+  assertEquals(namesOf("fail", report), ["ghostfs", "sched_ext"]);
+  assertEquals(namesOf("warn", report), []);
+  assertEquals(readyOf(report), []);
+  const text = reportText(report, []);
+  assertStringIncludes(text, "No real kernel is ready here: ghost (ghostfs), scx (sched_ext)");
+  assertStringIncludes(text, "--kernel=sim");
+  assertStringIncludes(text, "\nghostfs: boot a kernel with ghOSt");
+  assertStringIncludes(text, "\nsched_ext: boot a kernel with CONFIG_SCHED_CLASS_EXT=y");
+});
+
+Deno.test("a ghOSt host of ABI 69 is ready, and what only sched_ext needs is no failure", () => {
+  const report = reportOf(GHOST_69);
+  assertEquals(readyOf(report), ["ghost"]);
+  assertEquals([...namesOf("fail", report), ...namesOf("warn", report)], []);
+  const { found } = checkOf("ghostfs", report);
+  assertEquals(found, "kernel speaks ABI 69; agents use 69");
+  assertEquals([checkOf("sched_ext", report).status, checkOf("btf", report).status], [
+    "info",
+    "info",
+  ]);
+  assertStringIncludes(reportText(report, []), "ready for agents on: ghost\n");
+});
+
+Deno.test("of several ABI versions the newest common one is named", () => {
+  const report = reportOf(GHOST_69, { "/sys/fs/ghost/version": "84\n90\n99\n" });
+  assertEquals(
+    checkOf("ghostfs", report).found,
+    "kernel speaks ABI 84, 90, 99; agents use 90",
+  );
+});
+
+Deno.test("a ghOSt of foreign ABI versions fails and says which versions each side speaks", () => {
+  const report = reportOf(GHOST_69, { "/sys/fs/ghost/version": "83\n" });
+  assertEquals(readyOf(report), []);
+  const { found, cure, blocks } = checkOf("ghostfs", report);
+  assertEquals(found, "ghOSt of ABI 83 only, and this agent speaks 69, 84, 90, 91");
+  assertStringIncludes(cure, "69, 84, 90, 91");
+  assertEquals(blocks, ["ghost"]);
+});
+
+Deno.test("ghostfs that is not mounted is cured by mounting it", () => {
+  const report = reportOf(GHOST_69, { "/sys/fs/ghost/version": undefined });
+  assertEquals(readyOf(report), []);
+  assertStringIncludes(checkOf("ghostfs", report).cure, "mount -t ghost ghost /sys/fs/ghost");
+});
+
+Deno.test("a sched_ext host is ready for scx alone", () => {
+  const report = reportOf(SCHED_EXT);
+  assertEquals(readyOf(report), ["scx"]);
+  assertEquals(checkOf("ghostfs", report).status, "info");
+  assertEquals(checkOf("btf", report).found, "there, with sched_ext");
+});
+
+Deno.test("another sched_ext scheduler is in the way, and told by name", () => {
+  const report = reportOf(SCHED_EXT, {
+    "/sys/kernel/sched_ext/state": "enabled\n",
+    "/sys/kernel/sched_ext/root/ops": "lavd_1.0\n",
+  });
+  assertEquals(readyOf(report), []);
+  const { status, found } = checkOf("sched_ext", report);
+  assertEquals([status, found], ["fail", "taken by scheduler lavd_1.0 (enabled)"]);
+});
+
+Deno.test("BTF without sched_ext's names, as old pahole makes it, blocks scx", () => {
+  const path = "/sys/kernel/btf/vmlinux";
+  const bare = reportOf(SCHED_EXT, { [path]: hosts.btf() });
+  assertEquals([checkOf("btf", bare).status, readyOf(bare).length], ["fail", 0]);
+  const old_names = hosts.btf("sched_ext_ops", "scx_bpf_kick_cpu");
+  const second = checkOf("btf", reportOf(SCHED_EXT, { [path]: old_names }));
+  assertStringIncludes(second.found, "lacks scx_bpf_kick_cpu_impl");
+  const before = { [path]: old_names, "/proc/sys/kernel/osrelease": "6.12.3-1\n" };
+  assertEquals(readyOf(reportOf(SCHED_EXT, before)), ["scx"]);
+  const none = reportOf(SCHED_EXT, { [path]: undefined });
+  assertStringIncludes(checkOf("btf", none).cure, "CONFIG_DEBUG_INFO_BTF=y");
+});
+
+Deno.test("PREEMPT_RT is a warning, from either file that tells it", () => {
+  const version = { "/proc/version": "Linux version 6.12 #1 SMP PREEMPT_RT\n" };
+  for (const changes of [version, { "/sys/kernel/realtime": "1\n" }]) {
+    const report = reportOf(SCHED_EXT, changes);
+    assertEquals(namesOf("warn", report), ["preempt_rt"]);
+    assertEquals(readyOf(report), ["scx"]);
+  }
+});
+
+Deno.test("in a container without capabilities every missing one is told with its cure", () => {
+  const status = { "/proc/self/status": hosts.processStatus(DOCKER_CAPABILITIES) };
+  const scx = reportOf(SCHED_EXT, status);
+  assertEquals(scx.verdicts[1].blocked_by, ["CAP_SYS_NICE", "CAP_BPF", "CAP_PERFMON"]);
+  assertEquals(namesOf("warn", scx), ["CAP_IPC_LOCK", "CAP_SYS_RESOURCE", "memlock"]);
+  assertStringIncludes(checkOf("CAP_SYS_NICE", scx).cure, "--cap-add=SYS_NICE");
+  const ghost = reportOf(GHOST_69, status);
+  assertEquals(ghost.verdicts[0].blocked_by, ["CAP_SYS_NICE"]);
+});
+
+Deno.test("CAP_SYS_ADMIN stands for the capabilities of BPF", () => {
+  const nice_and_admin = (1n << 23n | 1n << 21n).toString(16);
+  const report = reportOf(SCHED_EXT, {
+    "/proc/self/status": hosts.processStatus(nice_and_admin),
+  });
+  assertEquals(readyOf(report), ["scx"]);
+  assertEquals(checkOf("CAP_BPF", report).found, "held through CAP_SYS_ADMIN");
+});
+
+Deno.test("a user who is not root is told to use sudo", () => {
+  const status = { "/proc/self/status": hosts.processStatus(ALL_CAPABILITIES, 1000) };
+  const report = reportOf(GHOST_69, status);
+  assertEquals(report.verdicts[0].blocked_by, ["user"]);
+  assertStringIncludes(checkOf("user", report).cure, "sudo");
+});
+
+Deno.test("the memlock limit matters only where no capability lifts it", () => {
+  const none = hosts.processStatus("0");
+  const limits = (bytes: string): hosts.Files => ({
+    "/proc/self/status": none,
+    "/proc/self/limits": hosts.processLimits("1048576", bytes),
+  });
+  assertEquals(checkOf("memlock", reportOf(STOCK, limits("unlimited"))).found, "unlimited");
+  assertEquals(checkOf("memlock", reportOf(STOCK, limits("134217728"))).status, "ok");
+  const low = checkOf("memlock", reportOf(STOCK, limits("134217727")));
+  assertEquals(low.status, "warn");
+  assertStringIncludes(low.cure, "ulimit -l unlimited");
+  assertEquals(checkOf("memlock", reportOf(STOCK)).found, "8 MiB, lifted by CAP_IPC_LOCK");
+});
+
+Deno.test("a hard limit of 1024 descriptors is enough for 120 agents and not for 121", () => {
+  const limits = { "/proc/self/limits": hosts.processLimits("1024", "unlimited") };
+  const cpus = { "/sys/devices/system/cpu/online": "0-255\n", ...limits };
+  assertEquals(checkOf("nofile", reportOf(STOCK, cpus, "0-119")).status, "ok");
+  const { status, found, cure } = checkOf("nofile", reportOf(STOCK, cpus, "0-120"));
+  assertEquals([status, found], ["fail", "hard limit 1024, but 121 agents take 1032 descriptors"]);
+  assertStringIncludes(cure, "LimitNOFILE=");
+});
+
+Deno.test("memory is what the host and every cgroup above leave", () => {
+  const dir = "/sys/fs/cgroup/system.slice";
+  assertEquals(checkOf("memory", reportOf(STOCK)).status, "ok");
+  const tight = checkOf(
+    "memory",
+    reportOf(STOCK, {
+      [`${dir}/memory.max`]: "104857600\n",
+      [`${dir}/memory.current`]: "62914560",
+    }),
+  );
+  assertEquals([tight.status, tight.found], [
+    "fail",
+    "40 MiB available, but 2 agents take about 64 MiB",
+  ]);
+});
+
+Deno.test("swap is a warning unless a cgroup above closes it", () => {
+  const swaps = { "/proc/swaps": "Filename\tType\n/dev/sda2 partition 1 0 -2\n" };
+  const open = checkOf("swap", reportOf(STOCK, swaps));
+  assertEquals(open.status, "warn");
+  assertStringIncludes(open.cure, "MemorySwapMax=0");
+  const dir = "/sys/fs/cgroup/system.slice";
+  const closed = reportOf(STOCK, { ...swaps, [`${dir}/memory.swap.max`]: "0\n" });
+  assertEquals(checkOf("swap", closed).found, "/dev/sda2, closed to this cgroup");
+  const max = reportOf(STOCK, { ...swaps, [`${dir}/memory.swap.max`]: "max\n" });
+  assertEquals(checkOf("swap", max).status, "warn");
+});
+
+Deno.test("CPUs that are offline fail, CPUs outside the affinity warn", () => {
+  const offline = checkOf("ghost_cpus", reportOf(GHOST_69, {}, "2-5"));
+  assertEquals([offline.status, offline.found], ["fail", "2-5, of which 4-5 are not online"]);
+  assertStringIncludes(offline.cure, "choose among 0-3");
+  const status = { "/proc/self/status": hosts.processStatus(ALL_CAPABILITIES, 0, "0-2") };
+  const closed = reportOf(GHOST_69, status, "0-3");
+  assertEquals(namesOf("warn", closed), ["ghost_cpus"]);
+  assertStringIncludes(checkOf("ghost_cpus", closed).found, "3 outside the affinity");
+});
+
+Deno.test("offline and isolated CPUs are told; without --ghost_cpus all that are online count", () => {
+  const report = reportOf(STOCK, {
+    "/sys/devices/system/cpu/offline": "4-7\n",
+    "/sys/devices/system/cpu/isolated": "2-3\n",
+  }, "");
+  assertStringIncludes(checkOf("topology", report).found, "offline 4-7, isolated 2-3");
+  assertEquals(checkOf("ghost_cpus", report).found, "0-3, all online");
+  assertStringIncludes(checkOf("nofile", report).found, "4 agents take 96 descriptors");
+});
+
+Deno.test("a host without any file is examined to the end and told what to mount", () => {
+  for (const ghost_cpus of ["", "0"]) {
+    const report = reportOf({}, {}, ghost_cpus);
+    assertEquals(readyOf(report), []);
+    assertStringIncludes(checkOf("ghost_cpus", report).cure, "mount sysfs on /sys");
+    assertEquals(checkOf("user", report).cure, "mount proc on /proc");
+  }
+});
+
+Deno.test("a host that is not Linux is told so", () => {
+  const report = examine({ ...hostOf(STOCK), os: "darwin" }, "0");
+  assert(!(report instanceof UsageError));
+  assertEquals([checkOf("kernel", report).status, readyOf(report).length], ["fail", 0]);
+});
+
+Deno.test("every failure and warning has a cure, in one line, and names are unique", () => {
+  const worst = { "/proc/self/status": hosts.processStatus("0", 1, "0") };
+  for (const files of [{}, STOCK, GHOST_69, SCHED_EXT]) {
+    const { checks } = reportOf(files, worst, "0-9");
+    for (const { name, status, found, cure } of checks) {
+      assertEquals(`${name}${found}${cure}`.includes("\n"), false, name);
+      if (status === "fail" || status === "warn") assert(cure.length > 0, name);
+    }
+    assertEquals(new Set(checks.map(({ name }) => name)).size, checks.length);
+  }
+});
+
+Deno.test("the JSON carries a schema version, verdicts, checks and notes", () => {
+  const report = reportOf(GHOST_69);
+  const json = JSON.parse(reportJson(report, ["a note"]));
+  assertEquals(Object.keys(json), ["schema", "kernels", "checks", "notes"]);
+  assertEquals(json.schema, 1);
+  assertEquals(json.kernels[0], { kernel: "ghost", is_ready: true, blocked_by: [] });
+  assertEquals(json.checks, report.checks);
+  assertEquals(json.notes, ["a note"]);
+});
+
+Deno.test("a note follows only kernels that are ready", () => {
+  assertEquals(driverNotes(reportOf(STOCK), hostOf(STOCK)), []);
+  for (const note of driverNotes(reportOf(SCHED_EXT), hostOf(SCHED_EXT))) {
+    assertStringIncludes(note, "sched_ext");
+  }
+});
+
+Deno.test("a CPU list that is none is a usage error that names the flag", () => {
+  for (const text of ["x", "3-1", "0-512", ","]) {
+    const error = examine(hostOf(STOCK), text);
+    assertInstanceOf(error, UsageError, text);
+    assertStringIncludes(error.message, "--ghost_cpus");
+  }
+});
+
+Deno.test("wrong flags end with status 2 and one line on stderr", async () => {
+  const lines: unknown[] = [];
+  const original = console.error;
+  console.error = (...args: unknown[]): void => void lines.push(args.join(" "));
+  try {
+    const wrong = [["--nope"], ["now"], ["--ghost_cpus", "x"], ["--ghost_cpus="]];
+    for (const args of wrong) assertEquals(await main(args), 2, args.join(" "));
+    assertEquals(lines.length, wrong.length);
+  } finally {
+    console.error = original;
+  }
+});
