@@ -6,7 +6,7 @@
  * @module
  */
 import type { AgentContext } from "./agent_context.ts";
-import { type OperatingError, UsageError } from "./errors.ts";
+import { UsageError } from "./errors.ts";
 
 const MAGIC = "ghost-agents-state";
 const FORMAT = 1;
@@ -86,7 +86,7 @@ export function decodeSnapshot(
   text: string,
   file: string,
   policy: string,
-): Snapshot | OperatingError {
+): Snapshot | UsageError {
   const cure = "give a file that this agent wrote with --state, or leave the flag out";
   let value: Partial<Snapshot> | null;
   try {

@@ -17,6 +17,11 @@ export const SIM_FLAGS: readonly Flag[] = [
   { name: "cpus", value: "N", help: "CPUs of the machine (default: enough for --ghost_cpus)" },
   { name: "trace", value: "FILE.json", help: "write a Perfetto/Chrome trace" },
   { name: "html", value: "FILE.html", help: "write a page with the timeline of every CPU" },
+  {
+    name: "state",
+    value: "FILE",
+    help: "take over what an earlier run kept there, and keep it for the next",
+  },
   { name: "record", value: "FILE", help: "write a recording of the run" },
   { name: "replay", value: "FILE", help: "repeat a recorded run and compare" },
 ];

@@ -15,6 +15,7 @@ import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../
 import { type LineSink, type Recording, RecordingComparer } from "../lib/recording.ts";
 import { SimRecorder } from "../kernels/sim/recording.ts";
 import { recordedConfig } from "./agent_recording.ts";
+import { encodeSnapshot } from "../lib/snapshot.ts";
 import type { AgentOptions } from "./agent_flags.ts";
 import { type AgentHost, type AgentProgram, EXIT_BROKEN } from "./agent_main.ts";
 import { AgentSignals } from "./agent_signals.ts";
@@ -100,6 +101,7 @@ class SimAgentRun {
     this.#policy_host = new SimPolicyHost(this.#kernel, enclave, policy, {
       task_capacity: TASK_CAPACITY,
       queue_elem_count: QUEUE_ELEM_COUNT,
+      snapshot: request.kept,
     });
     enclave.writeTunable("runnable_timeout", RUNNABLE_TIMEOUT_MS);
     this.#run = new SimLoadRun(machine, enclave, request.load, seed);
@@ -263,6 +265,15 @@ class SimAgentRun {
     write(html, writeHtml, "open it in a browser");
   }
 
+  /** Keeps what the next run may take over. */
+  keepState(): void {
+    const { state } = this.#request;
+    if (state === undefined) return;
+    state.write(encodeSnapshot(this.#policy_host.snapshot()));
+    state.commit();
+    this.#job.host.stdout(`wrote ${state.path}: the next run with --state takes it over\n`);
+  }
+
   /** The table of the sub-tests so far. */
   table(): string {
     return loadTable(this.#run.results);
@@ -294,6 +305,7 @@ async function runRequest(
   let differs = false;
   try {
     run.writeFiles();
+    if (outcome.status === 0) run.keepState();
     differs = run.endRecording();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -310,12 +322,13 @@ async function runRequest(
  * @returns The exit status, or why it could not run.
  */
 export async function runSimAgent(job: SimAgentJob): Promise<number | OperatingError> {
-  const request = simRequest(job.program, job.options);
+  const request = simRequest(job.program, job.options, job.policy.name);
   if (request instanceof UsageError) return request;
   const abandon = (): void => {
     request.trace?.abandon();
     request.html?.abandon();
     request.record?.abandon();
+    request.state?.abandon();
   };
   const signals = new AgentSignals();
   signals.on_abort = abandon;

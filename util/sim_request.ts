@@ -7,7 +7,9 @@ import type { Load } from "../experiments/load.ts";
 import { WORKLOADS } from "../experiments/workloads.ts";
 import { parseCpuStr } from "../lib/cpu_list.ts";
 import { UsageError } from "../lib/errors.ts";
+import { readTextFile } from "../lib/host_files.ts";
 import { MAX_CPU_COUNT } from "../lib/limits.ts";
+import { decodeSnapshot, type Snapshot } from "../lib/snapshot.ts";
 import type { AgentOptions } from "./agent_flags.ts";
 import type { AgentProgram } from "./agent_main.ts";
 import { OutputFile } from "./output_file.ts";
@@ -26,6 +28,10 @@ export interface SimRequest {
   readonly html: OutputFile | undefined;
   /** The recording, begun. */
   readonly record: OutputFile | undefined;
+  /** The kept state, begun. */
+  readonly state: OutputFile | undefined;
+  /** What an earlier run kept. */
+  readonly kept: Snapshot | undefined;
 }
 
 function findLoad(program: AgentProgram, name: string): Load | UsageError {
@@ -52,12 +58,17 @@ function machineCpus(options: AgentOptions): number | UsageError {
   );
 }
 
-const OUTPUT_FLAGS = ["trace", "html", "record"] as const;
+const OUTPUT_FLAGS = ["trace", "html", "record", "state"] as const;
 type Outputs = Record<typeof OUTPUT_FLAGS[number], OutputFile | undefined>;
 
 /** Begins all files that are to be written, or none. */
 function openOutputs({ flags }: AgentOptions): Outputs | UsageError {
-  const outputs: Outputs = { trace: undefined, html: undefined, record: undefined };
+  const outputs: Outputs = {
+    trace: undefined,
+    html: undefined,
+    record: undefined,
+    state: undefined,
+  };
   const given = OUTPUT_FLAGS.filter((flag) => flags.has(flag));
   for (const [index, flag] of given.entries()) {
     const path = flags.text(flag);
@@ -75,14 +86,31 @@ function openOutputs({ flags }: AgentOptions): Outputs | UsageError {
   return outputs;
 }
 
+/** What an earlier run kept; undefined if there was none. */
+function readKept(options: AgentOptions, policy: string): Snapshot | UsageError | undefined {
+  if (!options.flags.has("state")) return undefined;
+  const path = options.flags.text("state");
+  const text = readTextFile(path);
+  if (text === undefined) return undefined;
+  const snapshot = decodeSnapshot(text, path, policy);
+  return snapshot instanceof UsageError
+    ? new UsageError(`--state: ${snapshot.fault}`, snapshot.cure)
+    : snapshot;
+}
+
 /**
  * Checks the flags of the simulated kernel, and begins the files that the run will write.
  *
  * @param program The agent.
  * @param options Its common flags, checked.
+ * @param policy Name of its policy.
  * @returns The request, or the first thing that is wrong; no file is left begun then.
  */
-export function simRequest(program: AgentProgram, options: AgentOptions): SimRequest | UsageError {
+export function simRequest(
+  program: AgentProgram,
+  options: AgentOptions,
+  policy: string,
+): SimRequest | UsageError {
   if (options.enclave !== "") {
     return new UsageError(
       "--enclave: the simulated kernel has no enclave of another process",
@@ -95,6 +123,8 @@ export function simRequest(program: AgentProgram, options: AgentOptions): SimReq
   if (seed instanceof UsageError) return seed;
   const machine_cpus = machineCpus(options);
   if (machine_cpus instanceof UsageError) return machine_cpus;
+  const kept = readKept(options, policy);
+  if (kept instanceof UsageError) return kept;
   const outputs = openOutputs(options);
-  return outputs instanceof UsageError ? outputs : { load, seed, machine_cpus, ...outputs };
+  return outputs instanceof UsageError ? outputs : { load, seed, machine_cpus, kept, ...outputs };
 }
