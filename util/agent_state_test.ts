@@ -40,6 +40,15 @@ Deno.test("--state keeps what the policy keeps, and the next run goes on from th
   });
 });
 
+Deno.test("--state and --record exclude each other, and nothing is written", async () => {
+  await withFolder(async (path, folder) => {
+    const said = await agent([...SIM, `--state=${path}`, `--record=${folder}/run`]);
+    assertEquals(said.status, 2);
+    assertMatch(said.text, /--record and --state exclude each other/);
+    assertEquals([...Deno.readDirSync(folder)], []);
+  });
+});
+
 for (
   const [what, text, want] of [
     ["a truncated state", `{"magic":"ghost-agents-state","fo`, /is cut off after 33 bytes/],

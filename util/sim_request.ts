@@ -123,6 +123,12 @@ export function simRequest(
   if (seed instanceof UsageError) return seed;
   const machine_cpus = machineCpus(options);
   if (machine_cpus instanceof UsageError) return machine_cpus;
+  if (options.flags.has("record") && options.flags.has("state")) {
+    return new UsageError(
+      "--record and --state exclude each other",
+      "a recording holds all that its run depends on",
+    );
+  }
   const kept = readKept(options, policy);
   if (kept instanceof UsageError) return kept;
   const outputs = openOutputs(options);
