@@ -185,23 +185,24 @@ cat /sys/kernel/sched_ext/state`,
   },
 };
 
+/** Rounds of the load when its agent is killed: some seconds of work. */
+const KILL_ROUNDS = 30;
+
 const SCX_KILL: VmJob = {
   name: "scx_kill",
   summary: "an agent that is killed takes its scheduler with it, and its threads finish",
-  timeout_s: 120,
+  timeout_s: 200,
   is_scx: true,
   script: (context) =>
     `${withLibraries(context)}for run in 1 2 3 4 5; do
-  ${probeCall(context)} >/dev/null & agent=$!
-  for i in $(seq 100); do
-    [ "$(cat /sys/kernel/sched_ext/state)" = enabled ] && break; sleep 0.1
-  done
+  ${probeCall(context)} ${KILL_ROUNDS} >/tmp/probe & agent=$!
+  for i in $(seq 100); do grep -q load /tmp/probe && break; sleep 0.1; done
+  sleep 1
   echo "loaded $(cat /sys/kernel/sched_ext/state)"
-  sleep 0.3
-  load=$(cat /proc/$agent/task/$agent/children)
-  echo "load\${load:+ runs}"
+  load=$(awk '/load/ { print $2 }' /tmp/probe)
+  kill -0 $load && echo "load runs"
   kill -9 $agent; wait $agent
-  for i in $(seq 100); do
+  for i in $(seq 200); do
     [ "$(cat /sys/kernel/sched_ext/state)" = disabled ] && ! kill -0 $load 2>/dev/null && break
     sleep 0.1
   done
@@ -223,6 +224,46 @@ true`,
   },
 };
 
+/**
+ * What bpf/scx_ghost.bpf.c sets as timeout_ms, and how late the kernel may be: it looks for stalled
+ * threads each half of that time.
+ */
+const WATCHDOG_MS = 5000;
+const WATCHDOG_LATE_MS = 2500;
+
+const SCX_HANG: VmJob = {
+  name: "scx_hang",
+  summary: "an agent that hangs is ejected by the kernel's watchdog, and its threads finish",
+  timeout_s: 120,
+  is_scx: true,
+  script: (context) =>
+    `${withLibraries(context)}${probeCall(context)} ${KILL_ROUNDS} >/tmp/probe & agent=$!
+for i in $(seq 100); do grep -q load /tmp/probe && break; sleep 0.1; done
+sleep 1
+load=$(awk '/load/ { print $2 }' /tmp/probe)
+kill -STOP $agent; start=$(date +%s%N)
+for i in $(seq 200); do
+  [ "$(cat /sys/kernel/sched_ext/state)" = disabled ] && break
+  sleep 0.1
+done
+echo "ejected_ms $(( ($(date +%s%N) - start) / 1000000 ))"
+for i in $(seq 200); do grep -q '^State:.*Z' /proc/$load/status && break; sleep 0.1; done
+kill -CONT $agent; wait $agent
+cat /tmp/probe`,
+  judge({ stdout }) {
+    const ejected_ms = Number(fact(stdout, "ejected_ms"));
+    const is_late = !(ejected_ms >= 1000 && ejected_ms <= WATCHDOG_MS + WATCHDOG_LATE_MS);
+    return {
+      faults: faultsIf(
+        [is_late, `ejected after ${ejected_ms} ms, at most ${WATCHDOG_MS + WATCHDOG_LATE_MS}`],
+        [!/exit_kind 1026 runnable task stall/.test(stdout), "the reason was not reported"],
+        [!/^load status 0/m.test(stdout), "threads did not finish"],
+      ),
+      detail: `ejected after ${ejected_ms} ms`,
+    };
+  },
+};
+
 /** All jobs, in the order they run in. */
 export const JOBS: readonly VmJob[] = [
   KERNEL_FACTS,
@@ -232,6 +273,7 @@ export const JOBS: readonly VmJob[] = [
   REAL_AGENT,
   SCX_PROBE,
   SCX_KILL,
+  SCX_HANG,
 ];
 
 /**

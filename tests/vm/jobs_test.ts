@@ -102,3 +102,13 @@ Deno.test("jobs: threads that do not finish after their agent's end are a fault"
     1,
   );
 });
+
+Deno.test("jobs: a hung agent has to be ejected in time, with a reason", () => {
+  const stdout = "ejected_ms 5400\ncomplete 9 exit_kind 1026 runnable task stall x\n" +
+    "load status 0 after 9000 ms: BAD\n";
+  assertEquals(judge("scx_hang", { stdout }), { faults: [], detail: "ejected after 5400 ms" });
+  const wrong = [["5400", "7600"], ["5400", "20"], ["1026", "0"], ["status 0", "status -1"]];
+  for (const [from, to] of wrong) {
+    assertEquals(judge("scx_hang", { stdout: stdout.replace(from, to) }).faults.length, 1, to);
+  }
+});

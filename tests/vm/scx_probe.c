@@ -31,12 +31,14 @@ typedef int64_t s64;
 #define SCHED_EXT 7
 #endif
 #define THREADS 20
-#define ROUNDS 5
+#define DEFAULT_ROUNDS 5
 #define BURN_NS 10000000ULL
 #define SLEEP_US 2000
 #define FIRST_CPU 1
 #define LIMIT_NS 40000000000ULL
 #define FIFO_SLOTS 4096U
+
+static int rounds = DEFAULT_ROUNDS;
 
 static u64 nowNs(void)
 {
@@ -56,7 +58,7 @@ static void fail(const char *what)
 
 static void *loadThread(void *unused)
 {
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < rounds; round++) {
 		struct timespec t;
 		u64 start, now;
 
@@ -273,7 +275,7 @@ static int verdict(struct agent *agent, int load_status, u64 took_ns)
 		      counts[MSG_TASK_DEAD] == THREADS + 1 && agent->queue->overflow == 0 &&
 		      report->no_word_count == 0 && report->exit_kind == 0 &&
 		      counts[MSG_TASK_YIELD] == THREADS &&
-		      counts[MSG_TASK_BLOCKED] >= THREADS * (ROUNDS - 1);
+		      counts[MSG_TASK_BLOCKED] >= (u32)(THREADS * (rounds - 1));
 
 	printf("new %u wakeup %u blocked %u preempt %u yield %u dead %u departed %u failed %u\n",
 	       counts[MSG_TASK_NEW], counts[MSG_TASK_WAKEUP], counts[MSG_TASK_BLOCKED],
@@ -296,8 +298,10 @@ int main(int argc, char **argv)
 	u64 start_ns;
 	pid_t load;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: scx_probe OBJECT\n");
+	if (argc == 3)
+		rounds = atoi(argv[2]);
+	if (argc < 2 || argc > 3 || rounds < 3) {
+		fprintf(stderr, "usage: scx_probe OBJECT [ROUNDS of 3 or more]\n");
 		return 2;
 	}
 	libbpf_set_print(quiet);
@@ -318,13 +322,17 @@ int main(int argc, char **argv)
 		sched_setaffinity(0, sizeof(all), &all);
 		_exit(runLoad());
 	}
+	printf("load %d\n", load);
+	fflush(stdout);
 	while (nowNs() - start_ns < LIMIT_NS) {
 		drain(&agent);
 		for (int cpu = FIRST_CPU; cpu < agent.cpu_count; cpu++)
 			place(&agent, cpu);
 		if (load_status < 0 && waitpid(load, &status, WNOHANG) == load)
 			load_status = status;
-		if (load_status >= 0 && agent.counts[MSG_TASK_DEAD] >= agent.counts[MSG_TASK_NEW])
+		if (load_status >= 0 &&
+		    agent.counts[MSG_TASK_DEAD] + agent.counts[MSG_TASK_DEPARTED] >=
+			    agent.counts[MSG_TASK_NEW])
 			break;
 		usleep(100);
 	}
