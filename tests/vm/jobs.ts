@@ -296,8 +296,8 @@ export function guestJob(job: VmJob, context: JobContext): GuestJob {
  * @returns What is wrong, and a line for the summary.
  */
 export function judgeJob(job: VmJob, result: JobResult, context: JobContext): Verdict {
+  if (result.status === undefined) return { faults: ["the guest ended before it"], detail: "" };
   const { faults, detail } = job.judge(result, context);
-  if (result.status === undefined) return { faults: ["the guest ended before it"], detail };
   if (result.is_timed_out) return { faults: [`took more than ${job.timeout_s} s`], detail };
   return {
     faults: [...faultsIf([result.status !== 0, `exit status ${result.status}`]), ...faults],

@@ -35,6 +35,7 @@ const BUILD_TIMEOUT_S = 600;
 /** Time to boot and to end, in seconds. */
 const BOOT_TIMEOUT_S = 60;
 const TAIL_LINES = 15;
+const RUNS_KEPT = 9;
 
 /** What the command line asks for. */
 interface Request {
@@ -154,6 +155,15 @@ function printResult(job: VmJob, result: JobResult, context: JobContext): boolea
   return faults.length === 0;
 }
 
+/** Removes the folders of runs but the newest: what failed is kept, though not for ever. */
+async function removeOldRuns(folder: string): Promise<void> {
+  const runs = [...Deno.readDirSync(folder)].map(({ name }) => {
+    const path = `${folder}/${name}`;
+    return { path, changed_ms: Deno.statSync(path).mtime?.getTime() ?? 0 };
+  }).sort((a, b) => b.changed_ms - a.changed_ms);
+  for (const { path } of runs.slice(RUNS_KEPT)) await Deno.remove(path, { recursive: true });
+}
+
 /** Boots and judges; returns how many passed and how many failed. */
 async function bootAndJudge(
   request: Request,
@@ -178,6 +188,7 @@ async function bootAndJudge(
   }
   const tools = await prepareTools(cache, versions);
   await Deno.mkdir(`${cache}/runs`, { recursive: true });
+  await removeOldRuns(`${cache}/runs`);
   const out = await Deno.makeTempDir({ dir: `${cache}/runs`, prefix: "run_" });
   const passed = new Set<string>();
   const byName = (name: string) => request.jobs.find((job) => job.name === name);
