@@ -337,8 +337,8 @@ export class ShinjukuScheduler extends GlobalScheduler {
 
   /** See {@linkcode Scheduler}. */
   protected taskPreempted(row: number, _message: MessageCursor): void {
-    // Taken off by this agent: it has its place in a queue already.
-    if (this.#state[row] !== ON_CPU) return;
+    // Taken off by this agent, it has its place already. BLOCKED: it came to a CPU by switchto.
+    if (this.#state[row] !== ON_CPU && this.#state[row] !== BLOCKED) return;
     this.#prio_boost[row] = 1;
     this.#enqueue(row, false);
   }
@@ -350,7 +350,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
 
   /** See {@linkcode Scheduler}. */
   protected taskLatchFailure(row: number, _message: MessageCursor): void {
-    if (this.#state[row] === ON_CPU) this.#enqueue(row, false);
+    if (this.#state[row] === ON_CPU || this.#state[row] === BLOCKED) this.#enqueue(row, false);
   }
 
   /** See {@linkcode Scheduler}. */

@@ -6,6 +6,8 @@
 import type { PolicyDefinition } from "../../lib/policy.ts";
 import { fifoCentralized } from "../../schedulers/fifo/centralized/scheduler.ts";
 import { FIFO_PER_CPU } from "../../schedulers/fifo/per_cpu/scheduler.ts";
+import { shinjuku } from "../../schedulers/shinjuku/scheduler.ts";
+import { NO_HINTS } from "../../shared/hint_source.ts";
 import { checkFifoPerCpu } from "./fifo_per_cpu_checks.ts";
 import { GREEDY } from "./greedy_policy.ts";
 import type { HostView } from "./host_view.ts";
@@ -31,6 +33,16 @@ export const POLICIES: Readonly<Record<string, FuzzPolicy>> = {
     cpu_count_min: 2,
     define: (enclave_cpus) =>
       fifoCentralized({ global_cpu: enclave_cpus[0], preemption_time_slice_ns: 50_000 }),
+    check: null,
+  },
+  shinjuku: {
+    cpu_count_min: 2,
+    define: (enclave_cpus) =>
+      shinjuku({
+        global_cpu: enclave_cpus[0],
+        preemption_time_slice_ns: 30_000,
+        hints: NO_HINTS,
+      }),
     check: null,
   },
   greedy: { cpu_count_min: 2, define: () => GREEDY, check: null },
