@@ -54,6 +54,16 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: true,
     load: () => import("../schedulers/fifo/per_cpu/agent.ts"),
   },
+  pushtosched: {
+    summary: "move threads whose TIDs are on stdin to SCHED_OTHER (CFS)",
+    has_file: true,
+    load: () => import("./pushtosched.ts"),
+  },
+  enclave_watcher: {
+    summary: "measure how long an enclave is without agents when they are replaced",
+    has_file: true,
+    load: () => import("./enclave_watcher.ts"),
+  },
   selftest: {
     summary: "run the contract suite from this executable",
     has_file: false,

@@ -89,7 +89,7 @@ function mibText(bytes: number): string {
   return bytes === Infinity ? "unlimited" : `${Math.floor(bytes / MIB)} MiB`;
 }
 
-/** RLIMIT_MEMLOCK: agents lock their code and shared regions, so that a step never waits on disk. */
+/** RLIMIT_MEMLOCK: agents lock code and shared regions, so that a step never waits on disk. */
 export function checkMemlock(host: Host): Check {
   const bytes = hardLimit(host.read, "Max locked memory");
   if (bytes === undefined) return warn("memlock", "unknown", "mount proc on /proc");
@@ -101,7 +101,7 @@ export function checkMemlock(host: Host): Check {
   return warn(
     "memlock",
     `${found}; locking an agent takes ${mibText(LOCKED_BYTES)}`,
-    "`ulimit -l unlimited`, LimitMEMLOCK=infinity in the unit, --ulimit memlock=-1 of the container",
+    "`ulimit -l unlimited`, LimitMEMLOCK=infinity in the unit, or --ulimit memlock=-1",
   );
 }
 
