@@ -64,7 +64,7 @@ for (const is_pollable of [true, false]) {
 }
 
 Deno.test("enclave_watcher ends the agent once it is online and tells how long it took", () => {
-  const enclave = new ScriptedEnclave([[0, "0"], [5, "1\n"], [20, "0"], [22, "1"]], true);
+  const enclave = new ScriptedEnclave([[0, "0"], [5, "1\n"], [20, "0\n"], [22, "1\n"]], false);
   enclave.status = "nr_tasks 0\n";
   assertEquals(watch(enclave, { agent_pid: 77, signal: "SIGKILL" }), [
     "Watcher measured blackout of : 2 msec, ~2000 usec per task (0 tasks)",
@@ -80,9 +80,11 @@ Deno.test("enclave_watcher sees an agent that was gone for less than a poll take
   ]);
 });
 
-Deno.test("enclave_watcher does not wait for an enclave that is destroyed", () => {
-  const enclave = new ScriptedEnclave([[0, "1"], [10, "dead"]], true);
-  assertThrows(() => watch(enclave, ONLY_WATCH), Error, "ENODEV");
+Deno.test("enclave_watcher takes the end of an enclave neither for an agent nor for a blackout", () => {
+  for (const script of [[[0, "1"], [10, "dead"]], [[0, "1"], [10, "0"], [20, "dead"]]]) {
+    const enclave = new ScriptedEnclave(script as [number, string][], true);
+    assertThrows(() => watch(enclave, ONLY_WATCH), Error, "ENODEV");
+  }
 });
 
 async function watcher(args: string[]): Promise<Deno.Command> {

@@ -102,6 +102,11 @@ Deno.test("BTF without sched_ext's names, as old pahole makes it, blocks scx", (
   assertStringIncludes(second.found, "lacks scx_bpf_kick_cpu_impl");
   const before = { [path]: old_names, "/proc/sys/kernel/osrelease": "6.12.3-1\n" };
   assertEquals(readyOf(reportOf(SCHED_EXT, before)), ["scx"]);
+  const older = { [path]: hosts.btf(), "/proc/sys/kernel/osrelease": "6.12.3-1\n" };
+  assertStringIncludes(
+    checkOf("btf", reportOf(SCHED_EXT, older)).found,
+    "lacks sched_ext_ops, scx_bpf_kick_cpu, so",
+  );
   const none = reportOf(SCHED_EXT, { [path]: undefined });
   assertStringIncludes(checkOf("btf", none).cure, "CONFIG_DEBUG_INFO_BTF=y");
 });
@@ -125,7 +130,25 @@ Deno.test("in a container without capabilities every missing one is told with it
   assertEquals(ghost.verdicts[0].blocked_by, ["CAP_SYS_NICE"]);
 });
 
-Deno.test("CAP_SYS_ADMIN stands for the capabilities of BPF", () => {
+Deno.test("each capability is read from its own bit, as linux/capability.h numbers them", () => {
+  const bits = [
+    ["CAP_SYS_NICE", 23n],
+    ["CAP_BPF", 39n],
+    ["CAP_PERFMON", 38n],
+    ["CAP_IPC_LOCK", 14n],
+    ["CAP_SYS_RESOURCE", 24n],
+  ] as const;
+  for (const [name, bit] of bits) {
+    const status = { "/proc/self/status": hosts.processStatus((1n << bit).toString(16)) };
+    const { checks } = reportOf(SCHED_EXT, status);
+    const held = checks.filter(({ name, found }) => name.startsWith("CAP_") && found === "held");
+    assertEquals(held.map((check) => check.name), [name]);
+  }
+});
+
+Deno.test("CAP_SYS_ADMIN stands for the capabilities of BPF and for no other", () => {
+  const admin = { "/proc/self/status": hosts.processStatus((1n << 21n).toString(16)) };
+  assertEquals(reportOf(SCHED_EXT, admin).verdicts[1].blocked_by, ["CAP_SYS_NICE"]);
   const nice_and_admin = (1n << 23n | 1n << 21n).toString(16);
   const report = reportOf(SCHED_EXT, {
     "/proc/self/status": hosts.processStatus(nice_and_admin),
@@ -257,7 +280,7 @@ Deno.test("a note follows only kernels that are ready", () => {
 });
 
 Deno.test("a CPU list that is none is a usage error that names the flag", () => {
-  for (const text of ["x", "3-1", "0-512", ","]) {
+  for (const text of ["x", "3-1", "0-512", ",", "\n"]) {
     const error = examine(hostOf(STOCK), text);
     assertInstanceOf(error, UsageError, text);
     assertStringIncludes(error.message, "--ghost_cpus");
