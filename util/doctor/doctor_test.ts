@@ -126,6 +126,11 @@ Deno.test("in a container without capabilities every missing one is told with it
   assertEquals(scx.verdicts[1].blocked_by, ["CAP_SYS_NICE", "CAP_BPF", "CAP_PERFMON"]);
   assertEquals(namesOf("warn", scx), ["CAP_IPC_LOCK", "CAP_SYS_RESOURCE", "memlock"]);
   assertStringIncludes(checkOf("CAP_SYS_NICE", scx).cure, "--cap-add=SYS_NICE");
+  assertStringIncludes(
+    reportText(scx, []),
+    "\nCAP_SYS_NICE, CAP_BPF, CAP_PERFMON, CAP_IPC_LOCK, CAP_SYS_RESOURCE: run as root, or " +
+      "`setcap cap_sys_nice,cap_bpf,cap_perfmon,cap_ipc_lock,cap_sys_resource+ep FILE`;",
+  );
   const ghost = reportOf(GHOST_69, status);
   assertEquals(ghost.verdicts[0].blocked_by, ["CAP_SYS_NICE"]);
 });

@@ -48,24 +48,28 @@ function hasBit(bits: bigint | undefined, bit: number): boolean {
   return bits !== undefined && (bits >> BigInt(bit) & 1n) === 1n;
 }
 
-function capabilityCure(name: string): string {
-  const short = name.replace("CAP_", "");
-  return `run as root, or \`setcap ${name.toLowerCase()}+ep FILE\`; ` +
-    `for a container --cap-add=${short}, in a unit AmbientCapabilities=${name}`;
+/** One cure for all that is missing, to be copied. */
+function capabilityCure(missing: readonly string[]): string {
+  const container = missing.map((name) => `--cap-add=${name.replace("CAP_", "")}`).join(" ");
+  return `run as root, or \`setcap ${missing.join(",").toLowerCase()}+ep FILE\`; ` +
+    `for a container ${container}; in a unit AmbientCapabilities=${missing.join(" ")}`;
 }
 
 /** One check per capability. CAP_SYS_ADMIN stands for the two of BPF, as in the kernel. */
 export function checkCapabilities(host: Host): Check[] {
   const bits = effective(host.read);
-  return CAPABILITIES.map(({ name, bit, needed_by, purpose }) => {
+  const isAdmins = ({ name }: Capability): boolean =>
+    (name === "CAP_BPF" || name === "CAP_PERFMON") && hasBit(bits, CAP_SYS_ADMIN);
+  const isMissing = (one: Capability): boolean => !hasBit(bits, one.bit) && !isAdmins(one);
+  const missing = CAPABILITIES.filter(isMissing).map(({ name }) => name);
+  const cure = bits === undefined ? "mount proc on /proc" : capabilityCure(missing);
+  return CAPABILITIES.map((one) => {
+    const { name, bit, needed_by, purpose } = one;
     if (hasBit(bits, bit)) return ok(name, "held");
-    const is_bpf = bit === 38 || bit === 39;
-    if (is_bpf && hasBit(bits, CAP_SYS_ADMIN)) return ok(name, "held through CAP_SYS_ADMIN");
-    const found = `${bits === undefined ? "unknown" : "missing"}, needed ${purpose}`;
-    const cure = bits === undefined ? "mount proc on /proc" : capabilityCure(name);
-    return needed_by.length === 0 || bits === undefined
-      ? warn(name, found, cure)
-      : fail(name, found, cure, needed_by);
+    if (isAdmins(one)) return ok(name, "held through CAP_SYS_ADMIN");
+    if (bits === undefined) return warn(name, `unknown, needed ${purpose}`, cure);
+    const found = `missing, needed ${purpose}`;
+    return needed_by.length === 0 ? warn(name, found, cure) : fail(name, found, cure, needed_by);
   });
 }
 

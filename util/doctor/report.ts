@@ -4,7 +4,7 @@
  * @module
  */
 import { tableText } from "../table.ts";
-import type { KernelVerdict, Report } from "./check.ts";
+import type { Check, KernelVerdict, Report } from "./check.ts";
 
 /** Version of what `--json` prints. */
 export const JSON_SCHEMA = 1;
@@ -14,6 +14,16 @@ const COLUMNS = [
   { head: "status", is_left: true },
   { head: "found", is_left: true },
 ];
+
+/** A line per cure, with the names of all checks that it mends. */
+function cureLines(checks: readonly Check[]): string[] {
+  const names_of = new Map<string, string[]>();
+  for (const { name, status, cure } of checks) {
+    if (status !== "fail" && status !== "warn") continue;
+    names_of.set(cure, [...names_of.get(cure) ?? [], name]);
+  }
+  return [...names_of].map(([cure, names]) => `${names.join(", ")}: ${cure}\n`);
+}
 
 /** One line on what agents can run on here. */
 function conclusion(verdicts: readonly KernelVerdict[]): string {
@@ -32,9 +42,7 @@ function conclusion(verdicts: readonly KernelVerdict[]): string {
  */
 export function reportText({ checks, verdicts }: Report, notes: readonly string[]): string {
   const rows = checks.map(({ name, status, found }) => [name, status, found]);
-  const cures = checks
-    .filter(({ status }) => status === "fail" || status === "warn")
-    .map(({ name, cure }) => `${name}: ${cure}\n`);
+  const cures = cureLines(checks);
   const cure_text = cures.length === 0 ? "" : `\n${cures.join("")}`;
   const last = [conclusion(verdicts), ...notes].map((line) => `${line}\n`).join("");
   return `${tableText(COLUMNS, rows)}${cure_text}\n${last}`;
