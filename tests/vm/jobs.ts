@@ -87,7 +87,7 @@ function denoSummary(text: string): string | undefined {
   return text.match(/^(?:ok|FAILED) \| (\d+ passed.*)$/m)?.[1];
 }
 
-/** Tests of ffi/ that ask nothing of the kernel and run the compiler, which emulation makes slow. */
+/** Tests of ffi/ that ask nothing of the kernel and run the compiler: slow when emulated. */
 const COMPILER_TESTS = ["abi/abi_reference_test.ts", "embedded_shim_test.ts", "shim_load_test.ts"];
 
 const FFI_TESTS: VmJob = {

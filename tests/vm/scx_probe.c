@@ -1,7 +1,7 @@
 /*
  * A whole agent in C, for the VM bench: loads the scx program, starts threads under SCHED_EXT and
- * schedules them first come, first served from one CPU, through the maps alone. Ends with 0 if every
- * thread finished and nothing was lost.
+ * schedules them first come, first served from one CPU, through the maps alone. Ends with 0 if
+ * every thread finished and nothing was lost.
  */
 #define _GNU_SOURCE
 #include <bpf/bpf.h>
