@@ -39,8 +39,9 @@ const FLAGS: readonly Flag[] = [
 function helpText(): string {
   return `${PROGRAM}: says whether agents can run on this host\n\n` +
     `usage: ${PROGRAM} [FLAGS]\n\n${flagsHelp(FLAGS)}\n` +
-    "Every check that fails or warns names its cure. Exit status: 0 if a real kernel is ready,\n" +
-    "1 if none is, 2 for wrong usage.";
+    "Every check that fails or warns names its cure. Exit status: 0 if the host is ready for\n" +
+    "agents on a real kernel, 1 if it is not, 2 for wrong usage. A line that begins with But:\n" +
+    "says that this version does not drive that kernel yet.";
 }
 
 /**
