@@ -79,7 +79,7 @@ Deno.test("apt sources: one-line sources are read with and without options", () 
   ]);
 });
 
-Deno.test("apt sources: the private ones keep the mirror and the keyring and add the suites", () => {
+Deno.test("apt sources: the private ones keep mirror and keyring and add the suites", () => {
   const sources = privateSources(parseDeb822(DEB822), "bookworm")!;
   assertEquals(sources.map(({ suites }) => suites), [
     ["bookworm", "bookworm-updates"],
@@ -131,7 +131,7 @@ Deno.test("apt sources: of the host's settings only those about fetching are kep
   assert(text.includes('Dir::Cache "/c/apt/cache";'));
 });
 
-Deno.test("apt sources: the host's files are read in order, others than apt's are not", async () => {
+Deno.test("apt sources: the host's files are read in order, and no others", async () => {
   const folder = await Deno.makeTempDir();
   try {
     assertEquals(hostSources(folder), []);

@@ -83,7 +83,7 @@ Deno.test("jobs: a job that the guest did not end, or that took too long, fails"
   assertEquals(judge("selftest", { status: 3 }).faults, ["exit status 3"]);
 });
 
-Deno.test("jobs: three good runs of the probe and an unloaded scheduler pass, less does not", () => {
+Deno.test("jobs: three good runs of the probe and an unloaded scheduler are asked for", () => {
   const run = "new 21 ...\nload status 0 after 873 ms: good\n";
   const good = judge("scx_probe", { stdout: `${run.repeat(3)}disabled\n` });
   assertEquals(good, { faults: [], detail: "873 ms, 873 ms, 873 ms" });

@@ -78,7 +78,7 @@ Deno.test("vm: the jobs' scripts are in the run's folder before the machine star
   assertEquals(results.fault, undefined);
 });
 
-Deno.test("vm: a guest that dies during a job leaves that job and the next without a status", async () => {
+Deno.test("vm: a guest that dies leaves its job and the next without a status", async () => {
   const { results } = await runFake(`echo "@vm up"; echo "@vm start one"
 echo half > $OUT/one/stdout
 echo "[ 9.0] BUG: unable to handle page fault"; exit 0
