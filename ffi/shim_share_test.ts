@@ -36,6 +36,16 @@ Deno.test("a descriptor is found by the exact text of its link, not by the start
   assertEquals(openNamed("/memfd:shim_share (deleted)"), -errno.ENOENT);
 });
 
+Deno.test("a link that is only the beginning of the text is not the one", () => {
+  const path = Deno.makeTempFileSync({ prefix: "shim_share_" });
+  const flags = linux.O_RDONLY | linux.O_CLOEXEC;
+  const file = check("openat", shim.openat(linux.AT_FDCWD, cString(path), flags, 0));
+  closeAll(check("open_named_fd", openNamed(path)));
+  assertEquals(openNamed(`${path}er`), -errno.ENOENT);
+  closeAll(file);
+  Deno.removeSync(path);
+});
+
 Deno.test("the descriptor that is found gives no access to the file", () => {
   const wanted = memfd("shim_share");
   const found = check("open_named_fd", openNamed("/memfd:shim_share (deleted)"));

@@ -283,6 +283,30 @@ Deno.test("a garbage overflow count asks for a look at all at most once a call",
   assertEquals(table.counters.overflow_count, 1);
 });
 
+Deno.test("a mark that loses the race for its cell takes the next one", () => {
+  let races = 1;
+  const memory: Memory = Object.assign(Object.create(HARDWARE_MEMORY), {
+    compareExchange(words: Int32Array, index: number, expected: number, value: number): number {
+      if (races-- > 0) words[index] = 8; // another thread takes the cell just before
+      return HARDWARE_MEMORY.compareExchange(words, index, expected, value);
+    },
+  });
+  const [table, words] = looseTable(memory);
+  table.markUpdatedIndex(3, 1);
+  assertEquals([...words.subarray(STREAM_AT, STREAM_AT + 6)], [0, -1, -1, -1, 8, 3]);
+  races = 2;
+  table.markUpdatedIndex(5, 1);
+  assertEquals([...words.subarray(STREAM_AT, STREAM_AT + 8)], [1, -1, -1, -1, 8, 3, 8, 8]);
+});
+
+Deno.test("after an overflow marks are counted and take no cells", () => {
+  const [table, words] = looseTable();
+  words[STREAM_AT] = 2;
+  table.markUpdatedIndex(5, 3);
+  assertEquals(words[STREAM_AT], 3);
+  assertEquals(words.subarray(STREAM_AT + 1).every((cell) => cell === -1), true);
+});
+
 Deno.test("marks made while an overflow is taken are not lost", () => {
   let mark = false;
   const memory: Memory = Object.assign(Object.create(HARDWARE_MEMORY), {
@@ -380,6 +404,11 @@ Deno.test("a table whose header lies is refused, and the one in use stays", () =
     assertEquals([table.owner_pid, table.item_count], [1, ITEM_COUNT]);
   }
   const [table, words] = looseTable();
+  const composite = new Int32Array(words.length + 1);
+  composite.set(words);
+  composite[1] += 4; // the length that fits a stream of 20 cells
+  composite[6] = 20;
+  assertInstanceOf(table.adopt(composite, 2), SharedMemoryError);
   assertInstanceOf(table.adopt(words.subarray(0, 15), 2), SharedMemoryError);
   assertInstanceOf(table.adopt(words.subarray(0, words.length - 1), 2), SharedMemoryError);
   assertInstanceOf(table.adopt(words, 2, { item_count_max: 9 }), SharedMemoryError);
@@ -410,8 +439,7 @@ Deno.test("a garbage table in good shared memory is refused at the attach", asyn
   });
 });
 
-/** Collections in a run of so many updates, each written, marked, taken and read. */
-async function collections(round_count: number): Promise<number> {
+Deno.test("updates, written and read, allocate nothing", async () => {
   const module = new URL("./prio_table.ts", import.meta.url).href;
   const script = `
     const { PrioTable, SchedItem, WorkClass } = await import(${JSON.stringify(module)});
@@ -419,26 +447,25 @@ async function collections(round_count: number): Promise<number> {
     agent.attach(Deno.pid);
     const item = Object.assign(new SchedItem(), { sid: 3, gtid_lo: -5, gtid_hi: 7 });
     const copy = new SchedItem(), work_class = new WorkClass();
-    for (let n = 0; n < ${round_count}; n++) {
-      item.deadline_ns = 1e15 + n;
-      own.writeItem(3, item);
-      own.markUpdatedIndex(3, 3);
-      if (agent.nextUpdate() !== 3 || agent.readItem(3, copy) !== 0) throw new Error("lost");
-      agent.readClass(2, work_class);
-      agent.makeItemRunnable(3);
-      agent.readItem(77, copy);
-    }`;
-  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--v8-flags=--trace-gc,--max-semi-space-size=1", script],
+    const work = () => {
+      const before_bytes = Deno.memoryUsage().heapUsed;
+      for (let n = 0; n < 100_000; n++) {
+        item.deadline_ns = 1e15 + n;
+        own.writeItem(3, item);
+        own.markUpdatedIndex(3, 3);
+        if (agent.nextUpdate() !== 3 || agent.readItem(3, copy) !== 0) throw new Error("lost");
+        agent.readClass(2, work_class);
+        agent.makeItemRunnable(3);
+        agent.readItem(77, copy);
+      }
+      return Math.abs(Deno.memoryUsage().heapUsed - before_bytes);
+    };
+    console.log(Math.min(...Array.from({ length: 20 }, work)));`;
+  // So much room for young objects that none is collected before the heap is measured.
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--v8-flags=--min-semi-space-size=64,--max-semi-space-size=64", script],
   }).output();
-  assert(success);
-  return new TextDecoder().decode(stdout).split("\n").filter((line) => /Scavenge|Mark/.test(line))
-    .length;
-}
-
-Deno.test("updates, written and read, allocate nothing", async () => {
-  const short_count = await collections(200_000);
-  const long_count = await collections(1_000_000);
-  // A single number on the heap for each update would be a dozen collections.
-  assert(long_count - short_count <= 2, `${short_count}, then ${long_count} collections`);
+  const bytes = Number(new TextDecoder().decode(stdout) || NaN);
+  // One number on the heap for each update would be 1.2 MB.
+  assert(bytes < 100_000, `${bytes} bytes for 100,000 updates`);
 });
