@@ -56,6 +56,22 @@ export class FlagValues {
 }
 
 /**
+ * Writes "--name value" as "--name=value" where the value is empty or a negative number, which
+ * would not be taken for a value otherwise.
+ */
+function joinValues(flags: readonly Flag[], args: readonly string[]): string[] {
+  const names = new Set(flags.filter((flag) => flag.value !== undefined).map(({ name }) => name));
+  const joined: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const takes_value = args[index].startsWith("--") && names.has(args[index].slice(2));
+    const next = args[index + 1];
+    if (takes_value && /^(-\d.*)?$/.test(next ?? "x")) joined.push(`${args[index++]}=${next}`);
+    else joined.push(args[index]);
+  }
+  return joined;
+}
+
+/**
  * Reads arguments.
  *
  * @param flags The flags there are.
@@ -69,7 +85,7 @@ export function parseFlags(
   program: string,
 ): FlagValues | UsageError {
   let unknown: string | undefined;
-  const parsed: Record<string, unknown> = parseArgs([...args], {
+  const parsed: Record<string, unknown> = parseArgs(joinValues(flags, args), {
     string: flags.filter((flag) => flag.value !== undefined).map((flag) => flag.name),
     boolean: flags.filter((flag) => flag.value === undefined).map((flag) => flag.name),
     unknown: (arg) => {
@@ -82,7 +98,7 @@ export function parseFlags(
   if (unknown !== undefined) {
     const kind = unknown.startsWith("-") ? "unknown flag" : "unexpected argument";
     return new UsageError(
-      `${kind} ${unknown.split("=")[0]}`,
+      `${kind} ${unknown.split("=")[0] || '""'}`,
       `\`${program} --help\` lists the flags`,
     );
   }

@@ -42,6 +42,14 @@ Deno.test("a flag without its value has an empty one, not the fallback", () => {
   assertEquals(values("--ghost_cpus", "--help").text("ghost_cpus"), "");
 });
 
+Deno.test("an empty value and a negative number are values, not arguments of their own", () => {
+  assertEquals(values("--ghost_cpus", "").text("ghost_cpus"), "");
+  assertEquals(values("--ghost_cpus", "", "--help").has("help"), true);
+  assertEquals(values("--ghost_cpus", "-1").text("ghost_cpus"), "-1");
+  assertStringIncludes(fault("--help", "-1"), "unknown flag -1");
+  assertStringIncludes(fault("--help", ""), 'unexpected argument ""');
+});
+
 Deno.test("of a flag that is given twice the last one counts", () => {
   assertEquals(values("--ghost_cpus=1", "--ghost_cpus=2").text("ghost_cpus"), "2");
 });
