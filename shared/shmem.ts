@@ -130,7 +130,7 @@ export class GhostShmem {
     return this.#size_bytes;
   }
 
-  /** The file; closed with the region. */
+  /** The file of a region of this process, closed with the region; −1 for those of others. */
   get fd(): number {
     return this.#fd;
   }
@@ -177,7 +177,7 @@ export class GhostShmem {
     this.#header = NO_WORDS;
     this.#words = NO_WORDS;
     this.#host.unmap(this.#address, this.#size_bytes);
-    this.#host.close(this.#fd);
+    if (this.#fd >= 0) this.#host.close(this.#fd);
     this.#address = 0;
     this.#size_bytes = 0;
     this.#owner_pid = 0;

@@ -65,8 +65,9 @@ const DEFAULT_LIMITS: Limits = {
   fd_count_max: 65_536,
 };
 
-/** A file and the memory that it is mapped to, header first. */
+/** The memory of a region, header first. */
 export interface Mapping {
+  /** The file of a region of this process; −1 for those of others, whose files are closed. */
   readonly fd: number;
   readonly address: number;
   readonly size_bytes: number;
@@ -166,7 +167,7 @@ function mapSealed(
     );
   }
   const address = host.map(fd, size_bytes);
-  return address > 0 ? { fd, address, size_bytes } : new SharedMemoryError(
+  return address > 0 ? { fd: -1, address, size_bytes } : new SharedMemoryError(
     "NOT_MAPPED",
     `${name} cannot be mapped (${errno.errnoName(-address)})`,
     "make it writable (no F_SEAL_WRITE), and look at `ulimit -v`",
@@ -248,10 +249,9 @@ export function attachMapping(
   const fd = openPlain(host, pid, suffix, limits);
   if (fd instanceof SharedMemoryError) return fd;
   const mapping = mapSealed(host, fd, name, limits);
-  if (mapping instanceof SharedMemoryError) {
-    host.close(fd);
-    return mapping;
-  }
+  // The mapping is enough. A descriptor kept would look like a region of this process.
+  host.close(fd);
+  if (mapping instanceof SharedMemoryError) return mapping;
   const header = host.words(mapping.address, SHMEM_HEADER_BYTES);
   const is_ready = waitUntilReady(host, mapping, header, limits.ready_timeout_ms * NS_PER_MS);
   const error = is_ready
@@ -263,7 +263,6 @@ export function attachMapping(
     );
   if (error === undefined) return mapping;
   host.unmap(mapping.address, mapping.size_bytes);
-  host.close(fd);
   return error;
 }
 

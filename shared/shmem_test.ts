@@ -167,6 +167,20 @@ Deno.test("a process has one region of a name, and names and sizes have limits",
   assertEquals(leftovers(), []);
 });
 
+Deno.test("who is attached to another's region can have its own of that name", async () => {
+  const peer = new Peer("prio_table_peer", "stuck");
+  assertEquals(await peer.line(), "ready");
+  const other = GhostShmem.attach(peer.pid, "priotable");
+  if (other instanceof SharedMemoryError) throw other;
+  assertEquals([other.fd, other.owner_pid], [-1, peer.pid]);
+  const own = GhostShmem.create("priotable", 1);
+  own.markReady();
+  const found = attached("priotable");
+  assertEquals(found.owner_pid, Deno.pid);
+  for (const shmem of [own, found, other]) shmem.close();
+  await peer.kill();
+});
+
 Deno.test("each blob has a name of its own and is ready", () => {
   const blobs = [GhostShmem.createBlob(1), GhostShmem.createBlob(1)];
   const names = blobs.map(({ fd }) => Deno.readLinkSync(`/proc/self/fd/${fd}`));
