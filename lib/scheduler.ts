@@ -240,7 +240,8 @@ export abstract class Scheduler implements Policy {
 
   /** True if the ring was full since the last {@linkcode rescan}. */
   #hasLost(): boolean {
-    return this.agent.ring.overflow_count !== this.#overflow_count[0];
+    // The count has 32 bits without a sign, its column has one.
+    return (this.agent.ring.overflow_count | 0) !== this.#overflow_count[0];
   }
 
   /** True if a task found no row, and there may be one now. */

@@ -8,6 +8,8 @@ import {
   MSG_TASK_DEAD,
   MSG_TASK_NEW,
   MSG_TASK_WAKEUP,
+  QUEUE_START_WORD,
+  RING_OVERFLOW_WORD,
 } from "../ffi/abi/constants.ts";
 import { FakeKernel, type FakeKernelOptions, type FakeTask } from "../tests/fakes/fake_kernel.ts";
 import { LoggingScheduler } from "../tests/fakes/logging_scheduler.ts";
@@ -67,6 +69,18 @@ Deno.test("a task that runs is not taken for one that waits", () => {
   kernel.status.bump(task.index);
   const log = settle(policy);
   assertEquals(log.filter((line) => line.includes(" 8 ")), ["resync 8 @2 runnable on cpu"]);
+});
+
+Deno.test("a count of losses that has grown past 2^31 is no loss that never ends", () => {
+  const { kernel, policy, enter } = setUp();
+  const noise = enter(7, true);
+  const { words } = kernel.queues[0];
+  words[(words[QUEUE_START_WORD] >>> 2) + RING_OVERFLOW_WORD] = 0x7fff_ffff;
+  overflow(kernel, noise);
+  settle(policy);
+  const before = kernel.status.barrier(noise.index);
+  kernel.send(noise, MSG_TASK_BLOCKED);
+  assertEquals(settle(policy), [`off 7 @${before}`], "handled, not read from the word");
 });
 
 Deno.test("messages that waited behind a lost one are not handled, but the word is read", () => {
