@@ -9,6 +9,7 @@ import { bundle, withBuildFacts } from "./bundle.ts";
 import { buildShimBytes, CompileError, hasCompiler } from "./cc.ts";
 import { baseRuntime, denoCompile } from "./deno_compile.ts";
 import { licensesText, readRuntimeLicense, scanRuntime } from "./licenses.ts";
+import { scriptText, TEXT_LOADER, withText } from "./script_bundle.ts";
 import { packLauncher, packStub, type Program, runtimePath, writeExecutable } from "./pack.ts";
 
 /**
@@ -101,9 +102,12 @@ async function packFile(
   program: Program,
 ): Promise<"patch" | "launcher"> {
   if (mode === "patch") {
-    const packed = await packStub(runtime, program);
+    const text = scriptText(program.bundle, "ghost-agents.js");
+    const module = text === undefined ? program.bundle : TEXT_LOADER;
+    const packed = await packStub(runtime, { ...program, bundle: module });
     if ("bytes" in packed) {
-      await writeExecutable(options.out, packed.bytes);
+      const { bytes } = packed;
+      await writeExecutable(options.out, text === undefined ? bytes : withText(bytes, text));
       return "patch";
     }
     if (options.mode === "patch") {
