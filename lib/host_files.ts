@@ -16,3 +16,8 @@ export function readTextFile(path: string): string | undefined {
     return undefined;
   }
 }
+
+/** Why a call on a file failed, for a message that names the file already. */
+export function ioReason(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/\s*\(os error.*/s, "") : "?";
+}

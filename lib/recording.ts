@@ -7,6 +7,7 @@
  */
 import type { KernelKind } from "../kernels/kernel.ts";
 import { UsageError } from "./errors.ts";
+import { ioReason } from "./host_files.ts";
 import type { PolicyDefinition } from "./policy.ts";
 
 const MAGIC = "ghost-agents-recording";
@@ -215,8 +216,10 @@ export function readRecording(path: string): Recording | UsageError {
   try {
     return parseRecording(Deno.readTextFileSync(path), path);
   } catch (error) {
-    const why = error instanceof Error ? error.message.replace(/\s*\(os error.*/s, "") : "?";
-    return new UsageError(`cannot read ${path}: ${why}`, "give a file that --record wrote");
+    return new UsageError(
+      `cannot read ${path}: ${ioReason(error)}`,
+      "give a file that --record wrote",
+    );
   }
 }
 

@@ -72,3 +72,32 @@ for (
     });
   });
 }
+
+Deno.test("a state that cannot be read is not written over", async () => {
+  await withFolder(async (path, folder) => {
+    Deno.mkdirSync(path);
+    const said = await agent([...SIM, `--state=${path}`]);
+    assertEquals(said.status, 2);
+    assertMatch(said.text, /^\S+ --state: cannot read .*state\.json: Is a directory; [^\n]*\n$/);
+    assertEquals([...Deno.readDirSync(folder)].length, 1);
+  });
+});
+
+Deno.test("a recording that is repeated is not written over, by whatever name", async () => {
+  await withFolder(async (_path, folder) => {
+    const recording = `${folder}/run`;
+    assertEquals((await agent([...SIM, `--record=${recording}`])).status, 0);
+    const before = Deno.readTextFileSync(recording);
+    Deno.symlinkSync(recording, `${folder}/link`);
+    for (const name of ["run", "./run", "link"]) {
+      const said = await agent([
+        "--kernel=sim",
+        `--replay=${recording}`,
+        `--html=${folder}/${name}`,
+      ]);
+      assertEquals(said.status, 2);
+      assertMatch(said.text, /--html: names the same file as --replay; give two names\n$/);
+    }
+    assertEquals(Deno.readTextFileSync(recording), before);
+  });
+});

@@ -5,6 +5,7 @@
  * @module
  */
 import { UsageError } from "../lib/errors.ts";
+import { ioReason } from "../lib/host_files.ts";
 
 const FLUSH_CHARS = 8_192;
 /** UTF-8 needs at most 3 bytes per UTF-16 unit. */
@@ -47,9 +48,8 @@ export class OutputFile {
       const file = Deno.openSync(temporary, { write: true, createNew: true });
       return new OutputFile(path, target, temporary, file);
     } catch (error) {
-      const why = error instanceof Error ? error.message.replace(/\s*\(os error.*/s, "") : "?";
       return new UsageError(
-        `cannot write ${path}: ${why}`,
+        `cannot write ${path}: ${ioReason(error)}`,
         "give a path in a folder that exists and that you may write to",
       );
     }

@@ -7,7 +7,7 @@ import type { Load } from "../experiments/load.ts";
 import { WORKLOADS } from "../experiments/workloads.ts";
 import { parseCpuStr } from "../lib/cpu_list.ts";
 import { UsageError } from "../lib/errors.ts";
-import { readTextFile } from "../lib/host_files.ts";
+import { ioReason } from "../lib/host_files.ts";
 import { MAX_CPU_COUNT } from "../lib/limits.ts";
 import { decodeSnapshot, type Snapshot } from "../lib/snapshot.ts";
 import type { AgentOptions } from "./agent_flags.ts";
@@ -59,7 +59,19 @@ function machineCpus(options: AgentOptions): number | UsageError {
 }
 
 const OUTPUT_FLAGS = ["trace", "html", "record", "state"] as const;
+/** Files that are read, and must not be written over. */
+const INPUT_FLAGS = ["replay"] as const;
 type Outputs = Record<typeof OUTPUT_FLAGS[number], OutputFile | undefined>;
+
+/** True if two paths lead to the same file, by the same name or another. */
+function isSamePlace(one: string, other: string): boolean {
+  if (one === other) return true;
+  try {
+    return Deno.realPathSync(one) === Deno.realPathSync(other);
+  } catch {
+    return false;
+  }
+}
 
 /** Begins all files that are to be written, or none. */
 function openOutputs({ flags }: AgentOptions): Outputs | UsageError {
@@ -72,7 +84,8 @@ function openOutputs({ flags }: AgentOptions): Outputs | UsageError {
   const given = OUTPUT_FLAGS.filter((flag) => flags.has(flag));
   for (const [index, flag] of given.entries()) {
     const path = flags.text(flag);
-    const same = given.slice(0, index).find((other) => flags.text(other) === path);
+    const before = [...INPUT_FLAGS.filter((other) => flags.has(other)), ...given.slice(0, index)];
+    const same = before.find((other) => isSamePlace(flags.text(other), path));
     const file = same === undefined ? OutputFile.open(path) : new UsageError(
       `names the same file as --${same}`,
       "give two names",
@@ -90,8 +103,17 @@ function openOutputs({ flags }: AgentOptions): Outputs | UsageError {
 function readKept(options: AgentOptions, policy: string): Snapshot | UsageError | undefined {
   if (!options.flags.has("state")) return undefined;
   const path = options.flags.text("state");
-  const text = readTextFile(path);
-  if (text === undefined) return undefined;
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    // What is there but cannot be read must not be written over.
+    return new UsageError(
+      `--state: cannot read ${path}: ${ioReason(error)}`,
+      "give a file that you may read, or leave the flag out",
+    );
+  }
   const snapshot = decodeSnapshot(text, path, policy);
   return snapshot instanceof UsageError
     ? new UsageError(`--state: ${snapshot.fault}`, snapshot.cure)
