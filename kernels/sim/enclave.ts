@@ -42,7 +42,7 @@ import { EVENT_RUNNABLE_TIMEOUT, EVENT_TICK, type SimMachine } from "./machine.t
 import { SimQueue, validElemCount } from "./producer_ring.ts";
 import type { RuleName } from "./rules.ts";
 import { StatusRegion } from "./status_region.ts";
-import { LATCHED, READY, RUNNING, type SimThread, SLEEPING, ThreadList } from "./thread.ts";
+import { DEAD, LATCHED, READY, RUNNING, type SimThread, SLEEPING, ThreadList } from "./thread.ts";
 
 const MILLISECOND_NS = 1_000_000;
 
@@ -254,7 +254,7 @@ export class SimEnclave implements EnclaveControl {
     if (gtid_lo !== 1) return undefined;
     const thread = this.#machine.thread(gtid_hi >> 9);
     if (thread === undefined || thread.gtid_hi !== gtid_hi) return undefined;
-    const is_known = this.#machine.messages.alive(thread) ||
+    const is_known = thread.state !== DEAD ||
       (thread.departed_index >= 0 && thread.departed_from === this);
     return is_known ? thread : undefined;
   }
@@ -325,7 +325,7 @@ export class SimEnclave implements EnclaveControl {
   join(tid: number): number {
     if (this.#destroyed) return this.#rule("join.dying") ? -EXDEV : 0;
     const thread = this.#machine.thread(tid);
-    if (thread === undefined || !this.#machine.messages.alive(thread)) {
+    if (thread === undefined || thread.state === DEAD) {
       return this.#rule("join.unknown") ? -ESRCH : 0;
     }
     if (thread.enclave !== null) return this.#rule("join.twice") ? -EPERM : 0;

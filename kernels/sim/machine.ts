@@ -263,7 +263,7 @@ export class SimMachine {
       case EVENT_TIMER:
         return this.cpus[a].agent?.timerExpired(b);
       case EVENT_RUNNABLE_TIMEOUT:
-        return this.messages.runnableTimeout(a);
+        return this.cpus.find(({ enclave }) => enclave?.id === a)?.enclave?.checkRunnableTimeout();
       case EVENT_CALL: {
         const call = this.#calls.get(a);
         this.#calls.delete(a);

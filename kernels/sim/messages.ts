@@ -42,7 +42,7 @@ import type { SimMachine } from "./machine.ts";
 import { EVENT_AGENT_WAKE } from "./machine.ts";
 import type { SimQueue } from "./producer_ring.ts";
 import type { RuleName } from "./rules.ts";
-import { DEAD, MODE_AGENT, READY, type SimCpu, type SimThread } from "./thread.ts";
+import { MODE_AGENT, READY, type SimCpu, type SimThread } from "./thread.ts";
 
 /** Words of the payload, behind the header. */
 const P = 2;
@@ -386,17 +386,5 @@ export class Messages {
     words[0] = 190 | ((MSG_HEADER_BYTES + 8) << 16);
     words[P] = agent.cpu;
     this.#sendCpu(agent, agent.queue);
-  }
-
-  /** Checks the runnable_timeout of an enclave. */
-  runnableTimeout(enclave_id: number): void {
-    for (const cpu of this.#machine.cpus) {
-      if (cpu.enclave?.id === enclave_id) return cpu.enclave.checkRunnableTimeout();
-    }
-  }
-
-  /** True if a thread still exists. */
-  alive(thread: SimThread): boolean {
-    return thread.state !== DEAD;
   }
 }
