@@ -15,9 +15,13 @@ export const SHIM_SOURCES: readonly string[] = [
   "satellite.c",
   "shared_file.c",
   "unix_socket.c",
+  "peer.c",
+  "peer_message.c",
+  "peer_agent.c",
+  "peer_task.c",
 ];
 /** Headers of the shim, in native/. */
-export const SHIM_HEADERS: readonly string[] = ["shim.h"];
+export const SHIM_HEADERS: readonly string[] = ["shim.h", "peer.h"];
 /** File name of the shim. */
 export const SHIM_FILE = "libghost_shim.so";
 

@@ -19,6 +19,7 @@ import { type Shim, SHIM_VERSION, shimSymbols } from "./symbols.ts";
 export { type Shim } from "./symbols.ts";
 
 let loaded: Shim | undefined;
+let loaded_path = "";
 
 /** Opens a library and looks the functions up. */
 function openShim(path: string): Shim {
@@ -39,6 +40,7 @@ function openShim(path: string): Shim {
       "remove native/build/ so that it is built again, or pack the executable again",
     );
   }
+  loaded_path = path;
   return shim;
 }
 
@@ -71,6 +73,17 @@ export function loadShim(explicit_path?: string): Shim {
   if (location.kind === "clone") return keep(openShim(buildShim(location.source_dir)));
   const embedded = Deno.build.standalone && explicit_path === undefined;
   return keep(openShim(embedded ? shimInMemory(location.path) : location.path));
+}
+
+/**
+ * Path of the library, so that parts of it can be opened apart (ffi/peer.ts).
+ *
+ * @returns The path; the library is loaded if it was not.
+ * @throws {ShimError} As {@linkcode loadShim}.
+ */
+export function shimPath(): string {
+  loadShim();
+  return loaded_path;
 }
 
 /**
