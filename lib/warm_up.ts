@@ -1,0 +1,167 @@
+/**
+ * Runs a policy's own step on private memory until it is hot: before its agent goes online, since
+ * the first hit of a cold branch costs tens of microseconds, and for the proof that a step
+ * allocates nothing.
+ *
+ * @module
+ */
+import type { Abi } from "../ffi/abi/abi.ts";
+import type { Memory } from "../ffi/memory.ts";
+import type { CpuRaw } from "../kernels/kernel.ts";
+import { AgentContext } from "./agent_context.ts";
+import { carryOut, StepMeter } from "./agent_loop.ts";
+import type { Policy, PolicyDefinition } from "./policy.ts";
+import { SharedState } from "./shared_state.ts";
+import { type DryRunPort, SyntheticKernel } from "./synthetic_kernel.ts";
+
+/** What a dry run is of. */
+export interface DryRunOptions {
+  /** ABI that the agent will speak. */
+  readonly abi: Abi;
+  /** The accessor that the agent will use. */
+  readonly memory: Memory;
+  /** The policy. */
+  readonly policy: PolicyDefinition;
+  /** CPUs of the enclave, ascending. */
+  readonly cpus: readonly number[];
+  /** The agent's CPU. */
+  readonly cpu: number;
+  /** The host's CPUs. */
+  readonly cpu_rows?: readonly CpuRaw[];
+  /** Makes a port of the class that the agent will use, whose calls have no effect. */
+  readonly dryPort: (cpu: number, status_index: number) => DryRunPort;
+  /** Seed of what happens. */
+  readonly seed?: number;
+  /** In one of how many batches messages are lost. */
+  readonly overflow_interval?: number;
+}
+
+const TASK_COUNT = 24;
+const OVERFLOW_INTERVAL = 1024;
+const FIRST_QUEUE_ID = 3;
+
+/** One agent's policy on a {@linkcode SyntheticKernel}. */
+export class DryRun {
+  /** What happens to the policy. */
+  readonly kernel: SyntheticKernel;
+  /** The policy instance. */
+  readonly policy: Policy;
+  readonly #agent: AgentContext;
+  readonly #port: DryRunPort;
+  readonly #meter: StepMeter;
+  readonly #own: number;
+
+  /**
+   * Makes private memory and a policy instance on it.
+   *
+   * @param options What is run.
+   */
+  constructor(options: DryRunOptions) {
+    const { abi, cpus, cpu, policy } = options;
+    this.kernel = new SyntheticKernel({
+      abi,
+      cpus,
+      cpu,
+      task_count: TASK_COUNT,
+      seed: options.seed,
+      overflow_interval: options.overflow_interval ?? OVERFLOW_INTERVAL,
+    });
+    const state = new SharedState({
+      policy: policy.name,
+      layout: policy.layout(cpus.length),
+      task_capacity: 2 * TASK_COUNT,
+      cpus,
+    });
+    this.#port = options.dryPort(cpu, this.kernel.status_index);
+    const is_global = policy.queues === "global";
+    this.#agent = new AgentContext(this.#port, {
+      abi,
+      memory: options.memory,
+      status_words: this.kernel.status_words,
+      cpu_data: this.kernel.cpu_data,
+      queue_words: this.kernel.queue_words,
+      queue_ids: cpus.map((_, n) => FIRST_QUEUE_ID + (is_global ? 0 : n)),
+      cpu_rows: options.cpu_rows,
+    }, state);
+    this.#own = this.#agent.cpuIndex(cpu);
+    this.policy = policy.create(this.#agent);
+    this.#meter = new StepMeter(this.#agent);
+    this.policy.discover();
+  }
+
+  /**
+   * Runs steps until the kernel has sent that many messages more.
+   *
+   * @param message_count Messages.
+   */
+  run(message_count: number): void {
+    const end = this.kernel.message_count + message_count;
+    while (this.kernel.message_count < end) this.#turn();
+  }
+
+  /** A method of its own: code that is called often is compiled better than a loop that is long. */
+  #turn(): void {
+    const { kernel, policy } = this;
+    kernel.produce();
+    this.#port.associate_result = kernel.associateResult();
+    carryOut(this.#meter.step(policy), policy, this.#port);
+    kernel.decide();
+    this.#giveBack();
+  }
+
+  /** The other agents hand every task back. */
+  #giveBack(): void {
+    const { mailboxes } = this.#agent;
+    for (let n = 0; n < mailboxes.length; n++) {
+      if (n === this.#own) continue;
+      for (let row = mailboxes[n].receive(); row >= 0; row = mailboxes[n].receive()) {
+        this.#agent.tasks.owner[row] = -this.#agent.owner_id;
+        mailboxes[this.#own].send(row);
+      }
+    }
+  }
+}
+
+const CHUNK_MESSAGES = 4000;
+const MESSAGES_MIN = 100_000;
+/** So many chunks without a faster one: it does not get better. */
+const STEADY_CHUNKS = 10;
+const DURATION_MAX_NS = 2e9;
+
+/** What a warm-up did. */
+export interface WarmUpReport {
+  /** Messages that went through the step. */
+  readonly message_count: number;
+  /** Time it took in ns. */
+  readonly duration_ns: number;
+  /** Time per message at the end in ns, the making of the message included. */
+  readonly message_ns: number;
+}
+
+/**
+ * Runs a policy until it is hot: all messages and outcomes seen, and no longer getting faster.
+ *
+ * @param options What is run.
+ * @param nowNs Time in ns.
+ * @returns What it took.
+ */
+export function warmUp(options: DryRunOptions, nowNs: () => number): WarmUpReport {
+  const run = new DryRun(options);
+  const begin_ns = nowNs();
+  let best_ns = Infinity;
+  let steady = 0;
+  for (;;) {
+    const chunk_ns = nowNs();
+    run.run(CHUNK_MESSAGES);
+    const message_ns = (nowNs() - chunk_ns) / CHUNK_MESSAGES;
+    steady = message_ns < best_ns * 0.98 ? 0 : steady + 1;
+    best_ns = Math.min(best_ns, message_ns);
+    const { message_count } = run.kernel;
+    const duration_ns = nowNs() - begin_ns;
+    const is_hot = message_count >= MESSAGES_MIN && steady >= STEADY_CHUNKS &&
+      run.kernel.hasShownAll();
+    if (is_hot || duration_ns > DURATION_MAX_NS) {
+      return { message_count, duration_ns, message_ns: best_ns };
+    }
+  }
+}
