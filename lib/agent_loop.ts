@@ -9,10 +9,22 @@ import { type AgentPort, ENODEV } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { type Policy, RUN_LOCAL, type Verdict, YIELD } from "./policy.ts";
 
-/** Words of the control block through which the main isolate talks to an agent. */
+// Words of the control block through which the main isolate talks to an agent.
+
+/** 0, {@linkcode STOP_WHEN_DRAINED} or {@linkcode STOP_NOW}. */
 export const CONTROL_STOP_WORD = 0;
+/** How far the agents have come together: one of the PHASE_* values of kernels/agent_spec.ts. */
+export const CONTROL_PHASE_WORD = 1;
 /** Words of a control block. */
 export const CONTROL_WORDS = 16;
+
+/** The agent leaves once nothing that it queued waits for it. */
+export const STOP_WHEN_DRAINED = 1;
+/** The agent leaves after the present step. */
+export const STOP_NOW = 2;
+
+/** Steps of one call of the loop. */
+const STEPS_PER_CALL = 4096;
 
 /** Counts steps where a guard can see them. */
 export class StepMeter {
@@ -63,10 +75,27 @@ export function carryOut(verdict: Verdict, policy: YieldChoice, port: AgentPort)
  * @param control Control block; {@linkcode CONTROL_STOP_WORD} not 0 asks the agent to leave.
  */
 export function runAgent(agent: AgentContext, policy: Policy, control: Int32Array): void {
-  const { memory, port } = agent;
   const meter = new StepMeter(agent);
-  for (;;) {
-    if (memory.acquire(control, CONTROL_STOP_WORD) !== 0 && policy.drained()) return;
-    if (carryOut(meter.step(policy), policy, port) === -ENODEV) return;
+  while (runSteps(agent, policy, meter, control));
+}
+
+/**
+ * A call that ends now and then: code that is called often is compiled as a whole, while a loop
+ * that never ends is replaced in its midst, by code that calls the shim more slowly.
+ *
+ * @returns False at the end.
+ */
+function runSteps(
+  agent: AgentContext,
+  policy: Policy,
+  meter: StepMeter,
+  control: Int32Array,
+): boolean {
+  const { memory, port } = agent;
+  for (let count = 0; count < STEPS_PER_CALL; count++) {
+    const stop = memory.acquire(control, CONTROL_STOP_WORD);
+    if (stop === STOP_NOW || (stop !== 0 && policy.drained())) return false;
+    if (carryOut(meter.step(policy), policy, port) === -ENODEV) return false;
   }
+  return true;
 }

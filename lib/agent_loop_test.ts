@@ -2,7 +2,15 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ENODEV, ESTALE } from "../kernels/kernel.ts";
 import { FakeKernel } from "../tests/fakes/fake_kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
-import { carryOut, CONTROL_STOP_WORD, CONTROL_WORDS, runAgent, StepMeter } from "./agent_loop.ts";
+import {
+  carryOut,
+  CONTROL_STOP_WORD,
+  CONTROL_WORDS,
+  runAgent,
+  StepMeter,
+  STOP_NOW,
+  STOP_WHEN_DRAINED,
+} from "./agent_loop.ts";
 import { AGAIN, type Policy, RUN_LOCAL, type Verdict, YIELD } from "./policy.ts";
 
 /** A policy that follows a list of verdicts. */
@@ -112,6 +120,17 @@ Deno.test("a yield that comes too late is ordinary: the agent looks again", () =
   const { policy, stepCount } = scripted([], (count) => {
     if (count === 2) control[CONTROL_STOP_WORD] = 1;
   });
+  runAgent(agent, policy, control);
+  assertEquals(stepCount(), 3);
+});
+
+Deno.test("an agent that is told to leave at once does so with work in its queue", () => {
+  const { agent, control } = setUp();
+  const { policy, stepCount, setDrained } = scripted([AGAIN, AGAIN, AGAIN, AGAIN], (count) => {
+    if (count === 1) control[CONTROL_STOP_WORD] = STOP_WHEN_DRAINED;
+    if (count === 2) control[CONTROL_STOP_WORD] = STOP_NOW;
+  });
+  setDrained(false);
   runAgent(agent, policy, control);
   assertEquals(stepCount(), 3);
 });

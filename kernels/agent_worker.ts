@@ -1,0 +1,177 @@
+/**
+ * The thread of an agent on real kernels, from its first message to its last: prepares the thread,
+ * warms the policy up, becomes the agent, waits until all are there, and runs the loop. Whatever is
+ * thrown here becomes one message.
+ *
+ * @module
+ */
+import { type Abi, abiOf } from "../ffi/abi/abi.ts";
+import { check } from "../ffi/errors.ts";
+import { CPU_MASK_BYTES } from "../ffi/linux.ts";
+import { HARDWARE_MEMORY } from "../ffi/memory.ts";
+import { bufferAt, loadShim } from "../ffi/shim.ts";
+import { cString } from "../ffi/symbols.ts";
+import { AgentContext } from "../lib/agent_context.ts";
+import { CONTROL_PHASE_WORD, runAgent } from "../lib/agent_loop.ts";
+import { EnclaveError } from "../lib/enclave.ts";
+import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
+import { assertInvariant } from "../lib/invariant.ts";
+import type { Policy, PolicyDefinition } from "../lib/policy.ts";
+import { SharedState } from "../lib/shared_state.ts";
+import { warmUp } from "../lib/warm_up.ts";
+import {
+  type AgentMessage,
+  type AgentSpec,
+  type MemoryRegion,
+  PHASE_DISCOVER,
+  PHASE_WAIT,
+  type PolicyTable,
+  type PortOpener,
+  type PortTable,
+} from "./agent_spec.ts";
+
+/** Exit status after a broken invariant, or a policy that threw. */
+const EXIT_BROKEN = 3;
+
+/** What an agent's thread can be told to be. */
+export interface AgentTables {
+  /** The policies of the program. */
+  readonly policies: PolicyTable;
+  /** The kernels of the program. */
+  readonly ports: PortTable;
+}
+
+function prepareThread(spec: AgentSpec): void {
+  const { blockSignals, schedSetaffinity, setThreadName } = loadShim();
+  check("prctl", setThreadName(cString(spec.thread_name)));
+  check("pthread_sigmask", blockSignals());
+  if (spec.pin_cpu < 0) return;
+  const mask = new Uint8Array(Math.max(CPU_MASK_BYTES, (spec.pin_cpu >> 3) + 1));
+  mask[spec.pin_cpu >> 3] = 1 << (spec.pin_cpu & 7);
+  check("sched_setaffinity", schedSetaffinity(0, mask, mask.length));
+}
+
+function view(region: MemoryRegion): Int32Array {
+  return new Int32Array(bufferAt(region.address, region.size_bytes));
+}
+
+/** Waits until the main isolate says that the agents have come further. */
+function awaitPhase(control: Int32Array, present: number): number {
+  let phase = Atomics.load(control, CONTROL_PHASE_WORD);
+  while (phase === present) {
+    Atomics.wait(control, CONTROL_PHASE_WORD, present);
+    phase = Atomics.load(control, CONTROL_PHASE_WORD);
+  }
+  return phase;
+}
+
+function describe(error: unknown): AgentMessage {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  const is_operating = error instanceof OperatingError || error instanceof EnclaveError;
+  return {
+    kind: "failed",
+    text: (is_operating ? (error as Error).message : text).replaceAll("\n", " "),
+    exit_status: is_operating ? EXIT_FAILURE : EXIT_BROKEN,
+  };
+}
+
+/** One agent in its own thread. */
+class AgentThread {
+  readonly #spec: AgentSpec;
+  readonly #definition: PolicyDefinition;
+  readonly #opener: PortOpener;
+  readonly #abi: Abi;
+
+  constructor(spec: AgentSpec, { policies, ports }: AgentTables) {
+    this.#spec = spec;
+    const makePolicy = policies[spec.policy.name];
+    const opener = ports[spec.kernel];
+    const abi = abiOf(spec.abi_version);
+    assertInvariant(makePolicy !== undefined, `no policy "${spec.policy.name}" in this program`);
+    assertInvariant(opener !== undefined, `no kernel "${spec.kernel}" in this program`);
+    assertInvariant(abi !== undefined, `no table for ABI ${spec.abi_version}`);
+    this.#definition = makePolicy(spec.policy.options);
+    this.#opener = opener;
+    this.#abi = abi;
+  }
+
+  /** Makes the policy's code hot; returns the time it took in ms. */
+  #warmUp(): number {
+    const { cpu, cpus, cpu_rows, warm_up } = this.#spec;
+    if (!warm_up) return 0;
+    const { clockMonotonicNs } = loadShim();
+    const report = warmUp({
+      abi: this.#abi,
+      memory: HARDWARE_MEMORY,
+      policy: this.#definition,
+      cpus,
+      cpu,
+      cpu_rows,
+      dryPort: this.#opener.dry,
+    }, clockMonotonicNs);
+    return report.duration_ns / 1e6;
+  }
+
+  /** Becomes the agent. */
+  #open(): { agent: AgentContext; policy: Policy } {
+    const spec = this.#spec;
+    const port = this.#opener.open(spec);
+    if (typeof port === "number") {
+      throw new EnclaveError(`become the agent of CPU ${spec.cpu}`, port);
+    }
+    const layout = this.#definition.layout(spec.cpus.length);
+    const { name } = this.#definition;
+    const shape = { policy: name, layout, task_capacity: spec.task_capacity, cpus: spec.cpus };
+    const state = new SharedState(shape, spec.state);
+    state.cpu("agent_status_index", spec.cpu)[0] = port.status_index + 1;
+    const agent = new AgentContext(port, {
+      abi: this.#abi,
+      memory: HARDWARE_MEMORY,
+      status_words: view(spec.status_region),
+      cpu_data: view(spec.cpu_data_region),
+      queue_words: view(spec.queue_region),
+      queue_ids: spec.queue_ids,
+      cpu_rows: spec.cpu_rows,
+    }, state);
+    return { agent, policy: this.#definition.create(agent) };
+  }
+
+  /** From the start to the end of the agent. */
+  run(post: (message: AgentMessage) => void): void {
+    const control = new Int32Array(this.#spec.control);
+    prepareThread(this.#spec);
+    const warm_up_ms = this.#warmUp();
+    const { agent, policy } = this.#open();
+    try {
+      post({ kind: "ready", tid: loadShim().gettid(), warm_up_ms });
+      if (awaitPhase(control, PHASE_WAIT) === PHASE_DISCOVER) {
+        policy.discover();
+        post({ kind: "discovered" });
+        awaitPhase(control, PHASE_DISCOVER);
+      }
+      runAgent(agent, policy, control);
+    } finally {
+      agent.port.leave();
+    }
+  }
+}
+
+/**
+ * Runs an agent in the calling Worker; returns when the agent has ended.
+ *
+ * @param spec What it is told.
+ * @param tables What there is in this program.
+ * @param post Sends a message to the main isolate.
+ */
+export function runAgentWorker(
+  spec: AgentSpec,
+  tables: AgentTables,
+  post: (message: AgentMessage) => void,
+): void {
+  try {
+    new AgentThread(spec, tables).run(post);
+    post({ kind: "left" });
+  } catch (error) {
+    post(describe(error));
+  }
+}

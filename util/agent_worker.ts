@@ -1,0 +1,31 @@
+/**
+ * The Worker "agent": an agent's thread, with every policy and every kernel of this program.
+ *
+ * @module
+ */
+import { type AgentTables, runAgentWorker } from "../kernels/agent_worker.ts";
+import type { AgentMessage, AgentSpec } from "../kernels/agent_spec.ts";
+import { PEER_OPENER } from "../kernels/peer/peer_kernel.ts";
+import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
+import type { WorkerMessage } from "./programs.ts";
+
+/** What an agent's thread of this program can be. */
+export const AGENT_TABLES: AgentTables = {
+  policies: { [FIFO_PER_CPU.name]: () => FIFO_PER_CPU },
+  ports: { peer: PEER_OPENER },
+};
+
+const scope = globalThis as unknown as {
+  postMessage(message: AgentMessage): void;
+  close(): void;
+};
+
+/**
+ * Runs an agent until it has left.
+ *
+ * @param message What it is told.
+ */
+export function workerMain(message: WorkerMessage): void {
+  runAgentWorker(message as AgentSpec, AGENT_TABLES, (answer) => scope.postMessage(answer));
+  scope.close();
+}
