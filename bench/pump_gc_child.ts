@@ -1,0 +1,59 @@
+/**
+ * Sends messages through the shipped policy's own step, in a process of its own whose V8 traces
+ * collections and deoptimisations. A line "WARM" on stdout parts the warm-up from the rest.
+ * Arguments: messages of the warm-up, messages that count.
+ *
+ * @module
+ */
+import { LATEST_ABI } from "../ffi/abi/abi.ts";
+import { HARDWARE_MEMORY } from "../ffi/memory.ts";
+import { loadShim } from "../ffi/shim.ts";
+import { PeerAgentPort } from "../kernels/peer/peer_port.ts";
+import { DryRun } from "../lib/warm_up.ts";
+import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
+import { PUMP_NATIVE } from "./pump_native.ts";
+
+const CHUNK_MESSAGES = 100_000;
+/** Lost messages are rare on a real machine; repairing them allocates a little. */
+const OVERFLOW_INTERVAL = 1 << 20;
+
+const [warm_up_count, message_count] = Deno.args.map(Number);
+const { clockMonotonicNs } = loadShim();
+
+function dryRun(overflow_interval: number): DryRun {
+  return new DryRun({
+    abi: LATEST_ABI,
+    memory: HARDWARE_MEMORY,
+    policy: FIFO_PER_CPU,
+    cpus: [0, 1, 2, 3],
+    cpu: 1,
+    dryPort: PeerAgentPort.dry,
+    overflow_interval,
+  });
+}
+
+/** In pieces, so that no frame stays in code of an early tier. */
+function runMessages(run: DryRun, count: number): void {
+  for (let sent = 0; sent < count; sent += CHUNK_MESSAGES) run.run(CHUNK_MESSAGES);
+}
+
+/** V8 writes its traces through the C library's buffers, we do not: they go first. */
+function say(text: string): void {
+  PUMP_NATIVE.pump_flush();
+  Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+}
+
+runMessages(dryRun(1024), warm_up_count);
+const run = dryRun(OVERFLOW_INTERVAL);
+runMessages(run, CHUNK_MESSAGES);
+say("WARM");
+const sent_count = run.kernel.message_count;
+const begin_ns = clockMonotonicNs();
+runMessages(run, message_count);
+const duration_ns = clockMonotonicNs() - begin_ns;
+say("DONE");
+say(JSON.stringify({
+  step_message_ns: duration_ns / (run.kernel.message_count - sent_count),
+  message_count: run.kernel.message_count - sent_count,
+  has_shown_all: run.kernel.hasShownAll(),
+}));
