@@ -32,6 +32,6 @@ Deno.test("publish: the package holds its entry, its licence and the shim's sour
   for (const path of ["mod.ts", "deno.json", "LICENSE", "ffi/shim.ts", ...native]) {
     assert(paths.includes(path), `${path} is not among ${paths.join(" ")}`);
   }
-  const foreign = /_test\.ts$|^(tests|tools|experiments|bench|out|dist|cov)\//;
+  const foreign = /_test\.ts$|\/test_\w+\.ts$|^(tests|tools|experiments|bench|out|dist|cov)\//;
   assertEquals(paths.filter((path) => foreign.test(path)), []);
 });
