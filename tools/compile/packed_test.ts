@@ -132,6 +132,8 @@ Deno.test("packed: a copy in another folder and another user's start work", asyn
   assertEquals([sight.exe, sight.comm], [`${folder}/other_name`, "other_name"]);
   const answers = await ask<WorkerAnswer[]>(`${folder}/other_name`, {
     args: ["workers", "1"],
+    // The folder of the tests may be closed to that user.
+    cwd: folder,
     uid,
   });
   assertEquals(answers.length, 1);
