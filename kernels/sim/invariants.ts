@@ -8,6 +8,7 @@ import { GHOST_SW_TASK_ONCPU } from "../../ffi/abi/constants.ts";
 import { InvariantError } from "../../lib/invariant.ts";
 import {
   EVENT_AGENT_STEP,
+  EVENT_AGENT_WAKE,
   EVENT_GREEDY,
   EVENT_RESCHED,
   EVENT_SEGMENT_END,
@@ -45,6 +46,7 @@ export function checkEvent(machine: SimMachine, kind: number, a: number): void {
       return;
     }
     case EVENT_AGENT_STEP:
+    case EVENT_AGENT_WAKE:
     case EVENT_RESCHED:
     case EVENT_SLICE_END:
     case EVENT_TICK:
