@@ -70,8 +70,16 @@ export class FifoQueue {
 
   /** Takes the row at the front, or −1 if the queue is empty. */
   popFront(): number {
-    const row = this.#ends[FIRST] - 1;
-    if (row >= 0) this.remove(row);
+    const ends = this.#ends;
+    const next = this.#next;
+    const row = ends[FIRST] - 1;
+    if (row < 0) return -1;
+    const after = next[row];
+    ends[FIRST] = after;
+    if (after === 0) ends[LAST] = 0;
+    else this.#prev[after - 1] = 0;
+    next[row] = 0;
+    ends[LENGTH]--;
     return row;
   }
 

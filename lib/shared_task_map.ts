@@ -38,7 +38,7 @@ export class SharedTaskMap {
   readonly #memory: Memory;
   readonly #words: Int32Array;
   readonly #stripe_mask: number;
-  readonly #stripe_slots: number;
+  readonly #stripe_words: number;
 
   /**
    * Puts a map on shared words.
@@ -50,12 +50,13 @@ export class SharedTaskMap {
   constructor(memory: Memory, words: Int32Array, task_capacity: number) {
     this.#memory = memory;
     this.#words = words;
-    this.#stripe_slots = stripeSlots(task_capacity);
-    this.#stripe_mask = this.#stripe_slots - 1;
+    const stripe_slots = stripeSlots(task_capacity);
+    this.#stripe_words = stripe_slots * SLOT_WORDS;
+    this.#stripe_mask = stripe_slots - 1;
   }
 
   #stripeStart(h: number): number {
-    return STRIPE_COUNT + ((h >>> 26) & (STRIPE_COUNT - 1)) * this.#stripe_slots * SLOT_WORDS;
+    return STRIPE_COUNT + (h >>> 26) * this.#stripe_words;
   }
 
   #lock(stripe: number): void {
