@@ -8,7 +8,7 @@ import { AgentThreads } from "../../kernels/agent_threads.ts";
 import { PEER_OPENER, type PeerEnclave, PeerKernel } from "../../kernels/peer/peer_kernel.ts";
 import { PolicyEnclave } from "../../lib/enclave.ts";
 import { FIFO_PER_CPU } from "../../schedulers/fifo/per_cpu/scheduler.ts";
-import { PLANTED_CPU } from "../workers/planted_agent_worker.ts";
+import { PLANTED_CPU, PLANTED_MESSAGES } from "../workers/planted_agent_worker.ts";
 
 const CPUS = [0, 1, 2, 3];
 const kernel = new PeerKernel({
@@ -33,8 +33,12 @@ const threads = await AgentThreads.start({
 kernel.start();
 const active = enclave.state.cpu("step_active", PLANTED_CPU);
 const steps = enclave.state.cpu("step_count", PLANTED_CPU);
-// The same step is under way for 20 ms: that is the one.
-for (let seen = -1; active[0] === 0 || steps[0] !== seen;) {
+const messages = enclave.state.cpu("message_count", PLANTED_CPU);
+// The step that never returns comes after so many messages, and is under way for good. A step of
+// before that the machine did not let go on for a while would be taken for it otherwise.
+for (let seen = -1, same_count = 0; same_count < 10;) {
+  const stands = active[0] !== 0 && steps[0] === seen && messages[0] > PLANTED_MESSAGES;
+  same_count = stands ? same_count + 1 : 0;
   seen = steps[0];
   await new Promise((wake) => setTimeout(wake, 20));
 }

@@ -11,7 +11,7 @@ import { AGAIN, type PolicyDefinition, type Verdict } from "../../lib/policy.ts"
 import { FIFO_PER_CPU, FifoPerCpuScheduler } from "../../schedulers/fifo/per_cpu/scheduler.ts";
 
 /** Messages after which a planted agent shows what it is. */
-const MESSAGES = 300;
+export const PLANTED_MESSAGES = 300;
 /** The agent that misbehaves; the others are as they should be. */
 export const PLANTED_CPU = 1;
 
@@ -27,7 +27,7 @@ class PlantedScheduler extends FifoPerCpuScheduler {
   }
 
   override step(): Verdict {
-    const is_due = this.agent.cpu === PLANTED_CPU && this.message_count[0] > MESSAGES;
+    const is_due = this.agent.cpu === PLANTED_CPU && this.message_count[0] > PLANTED_MESSAGES;
     return is_due ? this.misbehave() : super.step();
   }
 }
