@@ -1,137 +1,137 @@
 /**
- * `deno task bench`: measures every figure that has a goal, prints a table with the machine it was
- * measured on, and writes the figures as JSON if asked to. Missed goals are told, and are no
- * failure: they depend on the machine.
+ * `deno task bench [--json FILE] [--only NAME]`: measures, and prints each figure beside what is
+ * wanted. Medians of several runs, both sides of a ratio in one run.
  *
  * @module
  */
-import { parseArgs } from "@std/cli";
+import { EXIT_FAILURE, OperatingError, UsageError } from "../lib/errors.ts";
+import { readTextFile } from "../lib/host_files.ts";
+import { type Flag, flagsHelp, parseFlags } from "../util/flags.ts";
+import { OutputFile } from "../util/output_file.ts";
 import { tableText } from "../util/table.ts";
-import { formatFigure, TARGETS, verdict } from "./targets.ts";
+import { TARGETS, verdict } from "./targets.ts";
 
-const HELP = `usage: deno task bench [--json FILE] [--only NAME]
-  --json FILE   write the figures to FILE
-  --only NAME   only one module (MODULES) or the module that measures a figure`;
+type Bench = () => Promise<Record<string, number>>;
 
-/** Version of the layout of what --json writes. */
-const SCHEMA_VERSION = 1;
-
-/** A module bench/<name>_bench.ts. */
-interface BenchModule {
-  run(): Record<string, number> | Promise<Record<string, number>>;
-}
-
-const MODULES: Readonly<Record<string, () => Promise<BenchModule>>> = {
+/** Each bench in the order in which they run. */
+const BENCHES: Readonly<Record<string, () => Promise<{ run: Bench }>>> = {
   pump: () => import("./pump_bench.ts"),
   sim: () => import("./sim_bench.ts"),
   exe: () => import("./exe_bench.ts"),
 };
 
-interface Request {
-  readonly json_path: string | undefined;
-  readonly modules: readonly string[];
+/** Version of the layout of what --json writes. */
+const JSON_SCHEMA = 1;
+
+const FLAGS: readonly Flag[] = [
+  { name: "json", value: "FILE", help: "write the figures there too" },
+  {
+    name: "only",
+    value: "NAME",
+    help: `one bench (${Object.keys(BENCHES).join(", ")}) or that of a figure`,
+  },
+  { name: "help", help: "print this" },
+];
+
+/** The machine in one line, since figures mean nothing without it. */
+export function machineText(read: (path: string) => string | undefined = readTextFile): string {
+  const cpuinfo = read("/proc/cpuinfo") ?? "";
+  const model = /^model name\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? "unknown CPU";
+  const release = read("/proc/sys/kernel/osrelease")?.trim() ?? Deno.build.os;
+  const { deno, v8 } = Deno.version;
+  return `${navigator.hardwareConcurrency} x ${model}, Linux ${release}, Deno ${deno}, V8 ${v8}`;
 }
 
-/** The modules that `--only` names; none if there is no such name. */
-function chooseModules(only: string | undefined): string[] {
-  if (only === undefined) return Object.keys(MODULES);
-  if (Object.hasOwn(MODULES, only)) return [only];
-  return Object.hasOwn(TARGETS, only) ? [TARGETS[only].module] : [];
+function figureText(value: number): string {
+  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en");
+  return Number.isInteger(value) ? String(value) : value.toFixed(value < 10 ? 3 : 1);
 }
 
-/** Makes sure that the file can be written before minutes are spent on what goes into it. */
-function jsonFault(path: string): string | undefined {
-  try {
-    Deno.openSync(path, { write: true, create: true }).close();
-    return undefined;
-  } catch (error) {
-    return `--json: cannot write ${path} (${(error as Error).message}); choose another file`;
-  }
+/** The table of what was measured. */
+export function figureTable(figures: Readonly<Record<string, number>>): string {
+  const rows = TARGETS.filter(({ name }) => figures[name] !== undefined).map((target) => [
+    target.name,
+    figureText(figures[target.name]),
+    `${target.at_least ? ">=" : "<="} ${figureText(target.bound)}`,
+    verdict(target, figures[target.name]),
+    target.what,
+  ]);
+  const known = new Set(TARGETS.map(({ name }) => name));
+  const others = Object.entries(figures).filter(([name]) => !known.has(name))
+    .map(([name, value]) => [name, figureText(value), "", "", ""]);
+  return tableText([
+    { head: "figure", is_left: true },
+    { head: "value", is_left: false },
+    { head: "wanted", is_left: false },
+    { head: "", is_left: true },
+    { head: "what", is_left: true },
+  ], [...rows, ...others]);
 }
 
-function parseRequest(args: readonly string[]): Request | string {
-  const unknown: string[] = [];
-  const flags = parseArgs([...args], {
-    string: ["json", "only", "_"],
-    unknown: (arg) => void unknown.push(arg),
-  });
-  if (unknown.length > 0) return `unknown argument "${unknown[0]}"; --help lists them`;
-  const modules = chooseModules(flags.only);
-  if (modules.length === 0) {
-    const names = [...Object.keys(MODULES), ...Object.keys(TARGETS)].join(", ");
-    return `--only: no "${flags.only}"; there are: ${names}`;
-  }
-  if (flags.json === undefined) return { json_path: undefined, modules };
-  if (flags.json === "") return "--json needs a file";
-  // `deno task` changes to the repository's folder and keeps the caller's here.
-  const folder = Deno.env.get("INIT_CWD") ?? Deno.cwd();
-  const json_path = flags.json.startsWith("/") ? flags.json : `${folder}/${flags.json}`;
-  return jsonFault(json_path) ?? { json_path, modules };
+/**
+ * The benches that `--only` names.
+ *
+ * @param only A bench, a figure, or "" for all.
+ * @returns Their names; none if there is no such bench and no such figure.
+ */
+export function chooseBenches(only: string): string[] {
+  const known = Object.keys(BENCHES);
+  if (only === "" || known.includes(only)) return only === "" ? known : [only];
+  return TARGETS.filter(({ name }) => name === only).map(({ bench }) => bench);
 }
 
-/** What the figures were measured on. */
-function machine(): Record<string, string | number> {
-  let cpu_model = "unknown";
-  try {
-    const text = Deno.readTextFileSync("/proc/cpuinfo");
-    cpu_model = text.match(/^model name\s*:\s*(.*)$/m)?.[1] ?? cpu_model;
-  } catch { /* no Linux */ }
-  return {
-    cpu_model,
-    cpu_count: navigator.hardwareConcurrency,
-    memory_mib: Math.round(Deno.systemMemoryInfo().total / 2 ** 20),
-    kernel: `${Deno.build.os} ${Deno.osRelease()}`,
-    arch: Deno.build.arch,
-    deno: Deno.version.deno,
-    v8: Deno.version.v8,
-    load_average: Number(Deno.loadavg()[0].toFixed(2)),
-  };
-}
-
-function report(figures: Readonly<Record<string, number>>): string {
-  const rows = Object.entries(figures).map(([name, value]) => {
-    const { wanted, text } = verdict(name, value);
-    const what = Object.hasOwn(TARGETS, name) ? TARGETS[name].what : "";
-    return [name, formatFigure(value), wanted, text, what];
-  });
-  const columns = ["figure", "value", "wanted", "", "what"].map((head, index) => ({
-    head,
-    is_left: index === 0 || index > 2,
-  }));
-  return tableText(columns, rows);
-}
-
-async function main(args: readonly string[]): Promise<number> {
-  if (args.includes("--help") || args.includes("-h")) {
-    console.log(HELP.replace("MODULES", Object.keys(MODULES).join(", ")));
-    return 0;
-  }
-  const request = parseRequest(args);
-  if (typeof request === "string") {
-    console.error(`bench: ${request}`);
-    return 2;
-  }
-  const facts = machine();
+/** Figures by name, and how many benches failed: the others still say something. */
+async function measure(
+  names: readonly string[],
+): Promise<{ figures: Record<string, number>; failed_count: number }> {
   const figures: Record<string, number> = {};
   let failed_count = 0;
-  for (const name of request.modules) {
-    const start_ms = performance.now();
+  for (const name of names) {
     console.error(`bench: ${name} ...`);
+    const start_ms = performance.now();
     try {
-      Object.assign(figures, await (await MODULES[name]()).run());
-      console.error(`bench: ${name} took ${Math.round((performance.now() - start_ms) / 1000)} s`);
+      const { run } = await BENCHES[name]();
+      Object.assign(figures, await run());
+      console.error(`bench: ${name} took ${((performance.now() - start_ms) / 1000).toFixed(0)} s`);
     } catch (error) {
       failed_count++;
       console.error(`bench: ${name} failed: ${error instanceof Error ? error.message : error}`);
     }
   }
-  console.log(report(figures));
-  console.log(Object.entries(facts).map(([name, value]) => `${name}: ${value}`).join("\n"));
-  if (request.json_path !== undefined) {
-    const json = { schema_version: SCHEMA_VERSION, machine: facts, ...figures };
-    await Deno.writeTextFile(request.json_path, `${JSON.stringify(json, null, 2)}\n`);
-  }
-  return failed_count > 0 ? 1 : 0;
+  return { figures, failed_count };
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+async function main(args: readonly string[]): Promise<number | OperatingError> {
+  const flags = parseFlags(FLAGS, args, "deno task bench");
+  if (flags instanceof UsageError) return flags;
+  if (flags.has("help")) {
+    console.log("usage: deno task bench [FLAGS]\n\n" + flagsHelp(FLAGS));
+    return 0;
+  }
+  const names = chooseBenches(flags.text("only"));
+  if (names.length === 0) {
+    const text = `unknown bench ${JSON.stringify(flags.text("only"))}`;
+    return new UsageError(text, `give one of: ${Object.keys(BENCHES).join(", ")}, or a figure`);
+  }
+  const file = flags.has("json") ? OutputFile.open(flags.text("json")) : undefined;
+  if (file instanceof UsageError) return new UsageError(`--json: ${file.fault}`, file.cure);
+  try {
+    const machine = machineText();
+    console.log(machine);
+    const { figures, failed_count } = await measure(names);
+    console.log(figureTable(figures));
+    file?.write(
+      JSON.stringify({ schema_version: JSON_SCHEMA, machine, ...figures }, null, 2) + "\n",
+    );
+    file?.commit();
+    return failed_count === 0 ? 0 : EXIT_FAILURE;
+  } finally {
+    file?.abandon();
+  }
+}
+
+if (import.meta.main) {
+  const status = await main(Deno.args);
+  if (status instanceof OperatingError) console.error(`bench: ${status.message}`);
+  Deno.exit(status instanceof OperatingError ? status.exit_status : status);
+}

@@ -1,76 +1,50 @@
 /**
- * The figures there are, what they should be, and which module measures them.
+ * What each figure should be. A figure that is missed is reported, never hidden, and no test hangs
+ * on it: the machines that run this are too different.
  *
  * @module
  */
 
-/** A figure with a goal. */
+/** What is wanted of a figure. */
 export interface Target {
-  /** Name of the module: `bench/<module>_bench.ts`. */
-  readonly module: string;
-  /** The goal is reached at this value. */
-  readonly limit: number;
-  /** Whether larger or smaller values are better. */
-  readonly better: "larger" | "smaller";
-  /** What it is. */
+  /** Its name, in `--json` files too. */
+  readonly name: string;
+  /** The bench that measures it: `bench/<bench>_bench.ts`. */
+  readonly bench: string;
+  /** True if larger is better. */
+  readonly at_least: boolean;
+  /** The bound. */
+  readonly bound: number;
+  /** What it measures, in a few words. */
   readonly what: string;
 }
 
-function atLeast(module: string, limit: number, what: string): Target {
-  return { module, limit, better: "larger", what };
+function atLeast(bench: string, name: string, bound: number, what: string): Target {
+  return { bench, name, at_least: true, bound, what };
 }
 
-function atMost(module: string, limit: number, what: string): Target {
-  return { module, limit, better: "smaller", what };
+function atMost(bench: string, name: string, bound: number, what: string): Target {
+  return { bench, name, at_least: false, bound, what };
 }
 
-/** Every figure with a goal, by name. */
-export const TARGETS: Readonly<Record<string, Target>> = {
-  pump_throughput_ratio: atLeast("pump", 0.6, "messages/s, TypeScript over C -O2"),
-  pump_rtt_p50_ratio: atMost("pump", 1.3, "round trip p50, TypeScript over C"),
-  pump_rtt_p99_ratio: atMost("pump", 1.5, "round trip p99, TypeScript over C"),
-  pump_gc_count: atMost("pump", 0, "collections + deoptimisations in 1e8 messages"),
-  sim_events_per_s: atLeast("sim", 1e6, "simulated events/s, 16 CPUs"),
-  sim_real_ratio: atLeast("sim", 10, "simulated over real time, simple_exp, 16 CPUs"),
-  sim_512cpu_rss_mib: atMost("sim", 1024, "MiB, 512 CPUs and 100,000 threads"),
-  exe_start_ratio: atMost("exe", 1.2, "start, executable over deno run"),
-  exe_size_ratio: atMost("exe", 1.02, "size without 2 MB over its base"),
-  demo_rss_mib: atMost("exe", 65, "MiB, the demo on sim"),
-};
+/** The figures, in the order in which they are shown. */
+export const TARGETS: readonly Target[] = [
+  atLeast("pump", "pump_throughput_ratio", 0.6, "messages per second, this library to C at -O2"),
+  atMost("pump", "pump_rtt_p50_ratio", 1.3, "message to transaction, median, to C"),
+  atMost("pump", "pump_rtt_p99_ratio", 1.5, "message to transaction, p99, to C"),
+  atMost("pump", "pump_gc_count", 0, "collections and deoptimisations in 10^8 messages"),
+  atLeast("sim", "sim_events_per_s", 1_000_000, "events of a 16-CPU machine"),
+  atLeast("sim", "sim_real_ratio", 10, "simulated to real time under simple_exp, 16 CPUs"),
+  atMost("sim", "sim_512cpu_rss_mib", 1024, "512 CPUs and 100,000 threads, peak memory"),
+  atMost("exe", "exe_start_ratio", 1.2, "start of the executable to `deno run`"),
+  atMost("exe", "exe_size_ratio", 1.02, "size without 2 MB to the runtime it is made from"),
+  atMost("exe", "demo_rss_mib", 65, "simple_exp on sim in the executable, peak memory"),
+];
 
-/** How a figure compares with its goal. */
-export interface Verdict {
-  /** The goal in words, "" if there is none. */
-  readonly wanted: string;
-  /** "ok", by how much it is missed, or "" if there is no goal. */
-  readonly text: string;
-}
-
-/**
- * Compares a figure with its goal.
- *
- * @param name The figure.
- * @param value What was measured.
- * @returns What to say of it.
- */
-export function verdict(name: string, value: number): Verdict {
-  if (!Object.hasOwn(TARGETS, name)) return { wanted: "", text: "" };
-  const { limit, better } = TARGETS[name];
-  const wanted = `${better === "larger" ? ">=" : "<="} ${limit}`;
-  const is_reached = better === "larger" ? value >= limit : value <= limit;
-  if (is_reached) return { wanted, text: "ok" };
-  const percent = limit === 0 ? NaN : Math.abs(value / limit - 1) * 100;
-  return {
-    wanted,
-    text: Number.isNaN(percent)
-      ? `missed by ${formatFigure(Math.abs(value - limit))}`
-      : `missed by ${percent.toFixed(1)} %`,
-  };
-}
-
-/** A figure with four significant digits, large ones in whole numbers. */
-export function formatFigure(value: number): string {
-  if (!Number.isFinite(value)) return String(value);
-  if (Number.isInteger(value) || Math.abs(value) >= 10_000) return String(Math.round(value));
-  return value.toPrecision(4);
+/** How a figure stands to its target. */
+export function verdict(target: Target, value: number): string {
+  const { at_least, bound } = target;
+  if (at_least ? value >= bound : value <= bound) return "ok";
+  if (bound === 0) return `missed by ${value}`;
+  return `missed by ${Math.abs((value / bound - 1) * 100).toFixed(0)} %`;
 }
