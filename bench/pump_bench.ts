@@ -64,18 +64,44 @@ function medians(runs: readonly Record<string, number>[]): Record<string, number
   );
 }
 
-async function watchForGarbage(): Promise<Record<string, number>> {
+/** What V8 did while the shipped policy's step read messages. */
+export interface Garbage {
+  /** Collections. */
+  readonly gc_count: number;
+  /** Deoptimisations. */
+  readonly deopt_count: number;
+  /** Messages that the step read meanwhile. */
+  readonly message_count: number;
+  /** Time per message in ns. */
+  readonly step_message_ns: number;
+}
+
+/**
+ * Sends messages of every type, with transactions of every outcome, through the shipped policy's
+ * own step, in a process of its own.
+ *
+ * @param warm_up_count Messages before anything counts.
+ * @param message_count Messages that count.
+ */
+export async function countGarbage(
+  warm_up_count: number,
+  message_count: number,
+): Promise<Garbage> {
   const flags = ["--trace-gc", "--trace-deopt"];
-  const counts = [GC_WARM_UP_MESSAGES, GC_MESSAGES].map(String);
+  const counts = [warm_up_count, message_count].map(String);
   const trace = await runChild("./pump_gc_child.ts", flags, counts);
-  const { gc_count, deopt_count } = countTrace(trace);
   const facts = JSON.parse(trace.slice(trace.indexOf("DONE\n") + 5).split("\n")[0]);
-  if (!facts.has_shown_all || facts.message_count < GC_MESSAGES) {
+  if (!facts.has_shown_all || facts.message_count < message_count) {
     throw new Error("the step did not see every message type and outcome");
   }
+  return { ...countTrace(trace), ...facts };
+}
+
+async function watchForGarbage(): Promise<Record<string, number>> {
+  const garbage = await countGarbage(GC_WARM_UP_MESSAGES, GC_MESSAGES);
   return {
-    pump_gc_count: gc_count + deopt_count,
-    pump_step_message_ns: facts.step_message_ns,
+    pump_gc_count: garbage.gc_count + garbage.deopt_count,
+    pump_step_message_ns: garbage.step_message_ns,
   };
 }
 

@@ -35,7 +35,10 @@ function broken(machine: SimMachine, text: string): never {
   throw new InvariantError(`at ${machine.now_ns} ns: ${text}`);
 }
 
-/** Checks the CPU and the thread that an event was about. */
+/**
+ * Checks the thread and the CPU that an event was about, and every CPU that it touched. An event
+ * inside another one's call finds what the outer one has touched so far, and checks that too.
+ */
 export function checkEvent(machine: SimMachine, kind: number, a: number): void {
   switch (kind) {
     case EVENT_SEGMENT_END:
@@ -43,7 +46,7 @@ export function checkEvent(machine: SimMachine, kind: number, a: number): void {
       const thread = machine.threads[a - machine.first_tid];
       checkThread(machine, thread);
       checkCpu(machine, machine.cpus[thread.cpu]);
-      return;
+      break;
     }
     case EVENT_AGENT_STEP:
     case EVENT_AGENT_WAKE:
@@ -53,8 +56,13 @@ export function checkEvent(machine: SimMachine, kind: number, a: number): void {
     case EVENT_GREEDY:
     case EVENT_TIMER:
       checkCpu(machine, machine.cpus[a]);
-      return;
+      break;
     default:
+      // A call or a timeout is about no CPU in particular: what it touched is in the list.
+  }
+  for (let cpu = machine.touched.pop(); cpu !== undefined; cpu = machine.touched.pop()) {
+    cpu.is_touched = false;
+    checkCpu(machine, cpu);
   }
 }
 

@@ -229,3 +229,16 @@ Deno.test("a broken machine stops at its next event about that CPU, and says whe
   const error = assertThrows(() => on.machine.runUntil(Infinity), InvariantError);
   assert(/^at \d+ ns: CPU 1: time/.test((error as Error).message), (error as Error).message);
 });
+
+Deno.test("what a call did to a CPU that it touched is checked when it is over", () => {
+  const { machine } = new SimKernel({ cpus: 2 });
+  const thread = machine.spawn(function* () {
+    yield sleep(1_000_000);
+  }, "sleeper");
+  machine.at(500_000, () => {
+    machine.cpus[1].latched = thread;
+    machine.resched(machine.cpus[1]);
+    machine.cpus[1].latched = thread;
+  });
+  assertThrows(() => machine.runUntil(600_000), InvariantError, "CPU 1");
+});

@@ -128,6 +128,8 @@ export class SimMachine {
   readonly messages: Messages;
   /** A ghOSt thread that waits longer for a CPU was forgotten by its policy. */
   forgotten_after_ns: number = Infinity;
+  /** CPUs that the present event looked at; checked when it is over. */
+  readonly touched: SimCpu[] = [];
   /** Fault points that act on threads. */
   readonly injector: FaultInjector;
   /** Enclave of each queue that is open; a queue's number is unique on the machine. */
@@ -342,7 +344,14 @@ export class SimMachine {
     }
   }
 
+  #touch(cpu: SimCpu): void {
+    if (cpu.is_touched) return;
+    cpu.is_touched = true;
+    this.touched.push(cpu);
+  }
+
   #setMode(cpu: SimCpu, mode: CpuMode, thread: SimThread | null): void {
+    this.#touch(cpu);
     const tid = cpu.current === null ? -1 : cpu.current.tid;
     cpu.mode_ns[cpu.mode] += this.now_ns - cpu.since_ns;
     if (this.trace !== null && this.now_ns > cpu.since_ns) {
@@ -361,6 +370,7 @@ export class SimMachine {
 
   /** Gives a CPU to whoever has the first claim on it. */
   resched(cpu: SimCpu): void {
+    this.#touch(cpu);
     cpu.pick_again = true;
     if (cpu.picking || !cpu.online) return;
     cpu.picking = true;

@@ -193,6 +193,8 @@ export class SimCpu {
   slice_generation = 0;
   /** True while that event is pending for the thread that runs. */
   slice_armed = false;
+  /** In the machine's list of touched CPUs. */
+  is_touched = false;
   /** True while this CPU picks; wake-ups then only mark. */
   picking = false;
   /** Something has changed since the last choice. */
