@@ -393,6 +393,9 @@ SHIM_API int32_t shim_peer_happen(double handle, int32_t slot, int32_t type)
         peer_wake(self, task, 0);
     } else if (type == MSG_TASK_AFFINITY_CHANGED && task->status_index >= 0) {
         peer_send_task(self, task, type, 0);
+    } else if (type == MSG_TASK_DEPARTED && task->status_index >= 0 && !task->gated &&
+               task->state != TASK_RUNNING) {
+        peer_depart(self, task);
     } else if (task->state == TASK_RUNNING) {
         struct peer_cpu *cpu = &self->cpus[task->cpu];
         __atomic_store_n(&cpu->event, type, __ATOMIC_RELEASE);
