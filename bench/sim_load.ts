@@ -21,14 +21,14 @@ export interface SimRun {
   readonly live_count: number;
 }
 
-/** A kernel with one enclave over all its CPUs, under per-CPU FIFO. */
-export function fifoMachine(cpu_count: number, seed: number): {
+/** A kernel with one enclave, over all its CPUs unless told otherwise, under per-CPU FIFO. */
+export function fifoMachine(cpu_count: number, seed: number, enclave_cpus?: readonly number[]): {
   kernel: SimKernel;
   enclave: SimEnclave;
   host: SimPolicyHost;
 } {
   const kernel = new SimKernel({ cpus: cpu_count, seed });
-  const cpus = Array.from({ length: cpu_count }, (_, cpu) => cpu);
+  const cpus = enclave_cpus ?? Array.from({ length: cpu_count }, (_, cpu) => cpu);
   const enclave = kernel.createEnclave(cpus, kernel.abi.version);
   if (typeof enclave === "number") throw new Error(`Cannot create an enclave: errno ${-enclave}`);
   return { kernel, enclave, host: new SimPolicyHost(kernel, enclave, FIFO_PER_CPU) };
