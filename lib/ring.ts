@@ -15,6 +15,13 @@ import {
 } from "../ffi/abi/constants.ts";
 import type { Memory } from "../ffi/memory.ts";
 
+// Own copies: V8 compiles a module's own constants into its code, and looks imported and exported
+// ones up each time.
+const NOP = MSG_NOP;
+const HEAD_WORD = RING_HEAD_WORD;
+const TAIL_WORD = RING_TAIL_WORD;
+const OVERFLOW_WORD = RING_OVERFLOW_WORD;
+
 /** Fewer slots than these are not worth a publish within a batch. */
 const QUARTER_SLOTS_MIN = 1024;
 
@@ -45,7 +52,7 @@ export class MessageRing {
     this.#msgs = this.#ring + RING_MSGS_WORD;
     this.#mask = words[QUEUE_NELEMS_WORD] - 1;
     this.#quarter = Math.max(this.elem_count >>> 2, QUARTER_SLOTS_MIN);
-    this.#tail = words[this.#ring + RING_TAIL_WORD];
+    this.#tail = words[this.#ring + TAIL_WORD];
     this.#head = this.#tail;
   }
 
@@ -65,12 +72,12 @@ export class MessageRing {
     const tail = this.#tail;
     if (this.#head === tail && !this.#refresh()) return -1;
     const at = this.#msgs + ((tail & this.#mask) << 1);
-    return (this.words[at] & 0xffff) !== MSG_NOP ? at : this.#skipFiller(at);
+    return (this.words[at] & 0xffff) !== NOP ? at : this.#skipFiller(at);
   }
 
   /** Looks for new messages. Apart from peek, so that peek is small enough to be inlined. */
   #refresh(): boolean {
-    this.#head = this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD);
+    this.#head = this.#memory.acquire(this.words, this.#ring + HEAD_WORD);
     this.#pollOverflow();
     return this.#head !== this.#tail;
   }
@@ -99,7 +106,7 @@ export class MessageRing {
    * last: until here the ring may have been full, with no further message to tell of it.
    */
   release(): void {
-    const tail_word = this.#ring + RING_TAIL_WORD;
+    const tail_word = this.#ring + TAIL_WORD;
     if (this.words[tail_word] !== this.#tail) {
       this.#memory.publish(this.words, tail_word, this.#tail);
     }
@@ -107,19 +114,19 @@ export class MessageRing {
   }
 
   #pollOverflow(): void {
-    const overflow_word = this.#ring + RING_OVERFLOW_WORD;
+    const overflow_word = this.#ring + OVERFLOW_WORD;
     this.overflow_count = this.#memory.poll(this.words, overflow_word) >>> 0;
   }
 
   /** Starts where another consumer of the same ring has stopped. */
   resync(): void {
-    this.#tail = this.#memory.acquire(this.words, this.#ring + RING_TAIL_WORD);
+    this.#tail = this.#memory.acquire(this.words, this.#ring + TAIL_WORD);
     this.#head = this.#tail;
   }
 
   /** True if a message waits; reads the head afresh. */
   hasMessage(): boolean {
     return this.#head !== this.#tail ||
-      this.#memory.acquire(this.words, this.#ring + RING_HEAD_WORD) !== this.#tail;
+      this.#memory.acquire(this.words, this.#ring + HEAD_WORD) !== this.#tail;
   }
 }

@@ -22,8 +22,21 @@ import {
 } from "../ffi/abi/constants.ts";
 import { type Memory, u64At } from "../ffi/memory.ts";
 
+// Own copies: V8 compiles a module's own constants into its code, and looks imported and exported
+// ones up each time.
+const STRIDE_WORDS = CPU_DATA_BYTES / 4;
+const STATE_WORD = TXN_STATE_WORD;
+const AGENT_BARRIER_WORD = TXN_AGENT_BARRIER_WORD;
+const TASK_BARRIER_WORD = TXN_TASK_BARRIER_WORD;
+const FLAGS_WORD = TXN_FLAGS_WORD;
+const GTID_WORD = TXN_GTID_WORD;
+const OWNER_WORD = TXN_OWNER_WORD;
+const COMMIT_TIME_WORD = TXN_COMMIT_TIME_WORD;
+const READY = GHOST_TXN_READY;
+const COMPLETE = GHOST_TXN_COMPLETE;
+
 /** Words from one record to the next. */
-export const TXN_STRIDE_WORDS: number = CPU_DATA_BYTES / 4;
+export const TXN_STRIDE_WORDS: number = STRIDE_WORDS;
 
 /** The transaction records of an enclave. */
 export class TransactionTable {
@@ -44,7 +57,7 @@ export class TransactionTable {
 
   /** State of a record, with everything the kernel wrote before it. */
   state(record: number): number {
-    return this.#memory.acquire(this.words, record * TXN_STRIDE_WORDS + TXN_STATE_WORD);
+    return this.#memory.acquire(this.words, record * STRIDE_WORDS + STATE_WORD);
   }
 
   /**
@@ -68,13 +81,13 @@ export class TransactionTable {
     run_flags: number,
   ): void {
     const words = this.words;
-    const base = record * TXN_STRIDE_WORDS;
-    words[base + TXN_AGENT_BARRIER_WORD] = agent_barrier;
-    words[base + TXN_TASK_BARRIER_WORD] = target_barrier;
-    words[base + TXN_FLAGS_WORD] = run_flags | (commit_flags << 16);
-    words[base + TXN_GTID_WORD] = target_lo;
-    words[base + TXN_GTID_WORD + 1] = target_hi;
-    this.#memory.publish(words, base + TXN_STATE_WORD, GHOST_TXN_READY);
+    const base = record * STRIDE_WORDS;
+    words[base + AGENT_BARRIER_WORD] = agent_barrier;
+    words[base + TASK_BARRIER_WORD] = target_barrier;
+    words[base + FLAGS_WORD] = run_flags | (commit_flags << 16);
+    words[base + GTID_WORD] = target_lo;
+    words[base + GTID_WORD + 1] = target_hi;
+    this.#memory.publish(words, base + STATE_WORD, READY);
   }
 
   /**
@@ -83,15 +96,15 @@ export class TransactionTable {
    * @returns True if it was still open and is now ABORTED.
    */
   abort(record: number): boolean {
-    const at = record * TXN_STRIDE_WORDS + TXN_STATE_WORD;
+    const at = record * STRIDE_WORDS + STATE_WORD;
     const before = this.#memory.compareExchange(
       this.words,
       at,
-      GHOST_TXN_READY,
+      READY,
       GHOST_TXN_ABORTED,
     );
-    if (before !== GHOST_TXN_READY) return false;
-    this.#memory.publish(this.words, at - TXN_STATE_WORD + TXN_OWNER_WORD, SYNC_GROUP_NOT_OWNED);
+    if (before !== READY) return false;
+    this.#memory.publish(this.words, at - STATE_WORD + OWNER_WORD, SYNC_GROUP_NOT_OWNED);
     return true;
   }
 
@@ -102,36 +115,36 @@ export class TransactionTable {
    * @returns True if the record is now the caller's.
    */
   takeOwnership(record: number, owner: number): boolean {
-    const at = record * TXN_STRIDE_WORDS + TXN_OWNER_WORD;
+    const at = record * STRIDE_WORDS + OWNER_WORD;
     const before = this.#memory.compareExchange(this.words, at, SYNC_GROUP_NOT_OWNED, owner);
     return before === SYNC_GROUP_NOT_OWNED || before === owner;
   }
 
   /** Owner of the record's sync group, or −1. */
   owner(record: number): number {
-    return this.#memory.acquire(this.words, record * TXN_STRIDE_WORDS + TXN_OWNER_WORD);
+    return this.#memory.acquire(this.words, record * STRIDE_WORDS + OWNER_WORD);
   }
 
   /** Gives a record back after a failed sync group. */
   releaseOwnership(record: number): void {
-    const at = record * TXN_STRIDE_WORDS + TXN_OWNER_WORD;
+    const at = record * STRIDE_WORDS + OWNER_WORD;
     this.#memory.publish(this.words, at, SYNC_GROUP_NOT_OWNED);
   }
 
   /** When the kernel committed, in ns. */
   commitTimeNs(record: number): number {
-    return u64At(this.words, record * TXN_STRIDE_WORDS + TXN_COMMIT_TIME_WORD);
+    return u64At(this.words, record * STRIDE_WORDS + COMMIT_TIME_WORD);
   }
 }
 
 /** True if the transaction waits for the kernel. */
 export function txnOpen(state: number): boolean {
-  return state === GHOST_TXN_READY;
+  return state === READY;
 }
 
 /** True if a CPU is working on the transaction. */
 export function txnClaimed(state: number): boolean {
-  return state >= 0 && state !== GHOST_TXN_READY;
+  return state >= 0 && state !== READY;
 }
 
 /** True if the transaction is over, well or badly. */
@@ -141,12 +154,12 @@ export function txnCommitted(state: number): boolean {
 
 /** True if the transaction succeeded. */
 export function txnSucceeded(state: number): boolean {
-  return state === GHOST_TXN_COMPLETE;
+  return state === COMPLETE;
 }
 
 /** Name of a state, as upstream prints it. */
 export function txnStateName(state: number): string {
-  if (state === GHOST_TXN_READY) return "GHOST_TXN_READY";
+  if (state === READY) return "GHOST_TXN_READY";
   if (state >= 0 && state < 512) return `SUCCESSFUL_COMMIT_ON_CPU_${state}`;
-  return TXN_STATE_NAMES[state - GHOST_TXN_COMPLETE] ?? `UNKNOWN_COMMIT_STATE_${state}`;
+  return TXN_STATE_NAMES[state - COMPLETE] ?? `UNKNOWN_COMMIT_STATE_${state}`;
 }
