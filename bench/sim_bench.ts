@@ -63,9 +63,9 @@ async function huge(): Promise<HugeResult> {
 }
 
 /**
- * Measures. `sim_real_ratio` is with the enclave over all 16 CPUs: the last sub-test then keeps them
- * all busy with runs of microseconds, several events for each. `sim_real_ratio_default_cpus` is with
- * the agent's default enclave on the same machine.
+ * Measures. `sim_real_ratio` is with the enclave over all 16 CPUs: the last sub-test then keeps
+ * them all busy with runs of microseconds, several events for each.
+ * `sim_real_ratio_default_cpus` is with the agent's default enclave on the same machine.
  *
  * @returns The figures; medians of {@linkcode REPETITIONS} runs after one warm-up.
  */
