@@ -10,14 +10,11 @@ export const AT_FDCWD = -100;
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
-export const O_CREAT = 0o100;
-export const O_EXCL = 0o200;
 export const O_TRUNC = 0o1000;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
 /** Protection of a mapping. */
-export const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 /** Flags of `mmap`. */
@@ -48,16 +45,12 @@ export const EFD_CLOEXEC = 0o2000000;
 /** Events of `poll`. */
 export const POLLIN = 1;
 export const POLLPRI = 2;
-export const POLLOUT = 4;
-export const POLLERR = 8;
 export const POLLHUP = 16;
 
 /** Scheduling policies. */
 export const SCHED_OTHER = 0;
 export const SCHED_FIFO = 1;
-export const SCHED_RR = 2;
 export const SCHED_BATCH = 3;
-export const SCHED_IDLE = 5;
 /** Bit that `schedGetscheduler` adds when the policy is not inherited by children. */
 export const SCHED_RESET_ON_FORK = 0x40000000;
 

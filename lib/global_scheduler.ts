@@ -121,7 +121,8 @@ export abstract class GlobalScheduler extends Scheduler {
 
   /** The default class wants this CPU: the role moves, or waits until the CPU is idle. */
   #giveUpCpu(barrier: number): Verdict {
-    for (const index of this.near_first) {
+    for (let nth = 0; nth < this.near_first.length; nth++) {
+      const index = this.near_first[nth];
       if (!this.isAvailable(index)) continue;
       this.beforeHandOff(index);
       const cpu = this.agent.cpus[index];

@@ -9,8 +9,6 @@
 export const SCHED_GHOST = 18;
 /** Owner value of a transaction that belongs to no sync group. */
 export const SYNC_GROUP_NOT_OWNED: number = -1;
-/** Barrier value that means "no barrier read yet". */
-export const NULL_BARRIER = 0;
 
 // Special gtids; as i64 they are 0, −1 and −2.
 

@@ -133,16 +133,15 @@ export class ShinjukuScheduler extends GlobalScheduler {
     // CPUs whose task must go are served first, then those whose task may go.
     const count = this.#choose(now_ns, MUST_GO) + this.#choose(now_ns, STAY);
     if (count > 0) this.#commit(now_ns);
-    for (let row = this.#yielding.front(); row >= 0; row = this.#yielding.front()) {
-      this.#enqueue(row, true);
-    }
+    while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front(), true);
   }
 
   /** Opens a transaction for each CPU that gets a task; CPUs whose task is below a level stay. */
   #choose(now_ns: number, level_min: number): number {
     const { cpus } = this.agent;
     let count = 0;
-    for (const index of this.near_first) {
+    for (let nth = 0; nth < this.near_first.length; nth++) {
+      const index = this.near_first[nth];
       if (this.#next[index] !== 0 || !this.isAvailable(index)) continue;
       const current = this.#current[index] - 1;
       if (current < 0 ? level_min > STAY : this.#level[current] < level_min) continue;
@@ -196,7 +195,8 @@ export class ShinjukuScheduler extends GlobalScheduler {
   #commit(now_ns: number): void {
     const { txns, cpus } = this.agent;
     this.commitGroup();
-    for (const index of this.near_first) {
+    for (let nth = 0; nth < this.near_first.length; nth++) {
+      const index = this.near_first[nth];
       const row = this.#next[index] - 1;
       if (row < 0) continue;
       const previous = this.#current[index] - 1;

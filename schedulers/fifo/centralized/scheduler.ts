@@ -2,8 +2,7 @@
  * Centralized FIFO: one spinning agent with one run queue for all CPUs. A task runs until it
  * blocks, yields, is preempted, or, with a time slice, until its slice is over and another waits.
  *
- * What it shows: a global agent, group commit and the hand-off of the global role. What it is not:
- * it knows neither priorities nor where a task ran last.
+ * It shows a global agent, group commit and hand-off. It knows neither priorities nor caches.
  *
  * Source: behaviour of upstream's fifo_centralized_agent, reference section 4.2. Differences: the
  * role can move at any step (upstream's throttle is inactive by mistake), and a task whose slice
@@ -76,7 +75,8 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   protected globalSchedule(): void {
     const now_ns = this.agent.port.nowNs();
     let count = 0;
-    for (const index of this.near_first) {
+    for (let nth = 0; nth < this.near_first.length; nth++) {
+      const index = this.near_first[nth];
       if (!this.#wantsTask(index, now_ns)) continue;
       const row = this.#nextTask();
       if (row < 0) break;
@@ -87,9 +87,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
       this.addToGroup(cpu);
     }
     if (count > 0) this.#commit(count, now_ns);
-    for (let row = this.#yielding.front(); row >= 0; row = this.#yielding.front()) {
-      this.#enqueue(row);
-    }
+    while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front());
   }
 
   /** True if a CPU can run ghOSt tasks and its task, if any, has used its slice. */
