@@ -1,0 +1,55 @@
+/**
+ * What a kernel of this host adds to the contract, so that agents and tools need not know which one
+ * it is: enclaves whose agents can be threads, and enclaves as an operator's tool sees them.
+ *
+ * @module
+ */
+import type { MappedEnclave, PortOpener } from "./agent_spec.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** A kernel of this host, opened to run agents in this process. */
+export interface RealKernel extends Kernel {
+  /** How a thread becomes an agent, and how a port without effect is made for dumps. */
+  readonly opener: PortOpener;
+  /** See {@linkcode Kernel.createEnclave}. */
+  createEnclave(cpus: readonly number[], abi_version: number): MappedEnclave | number;
+  /** See {@linkcode Kernel.attachEnclave}. */
+  attachEnclave(id: number): MappedEnclave | number;
+  /** Number of the enclave at the path that a user gave as `--enclave`, or undefined. */
+  enclaveIdOf(path: string): number | undefined;
+  /** What a user calls an enclave, such as "/sys/fs/ghost/enclave_1". */
+  enclavePath(id: number): string;
+  /** Gives up what is open; the enclaves stay. */
+  close(): void;
+}
+
+/**
+ * An enclave as a tool sees it that runs no agent there: files are read, nothing is mapped, so that
+ * its end cannot take the tool with it.
+ */
+export interface EnclaveView {
+  /** Number in the name `enclave_<id>`. */
+  readonly id: number;
+  /** What a user calls it, such as "/sys/fs/ghost/enclave_1". */
+  readonly path: string;
+  /** Its CPUs, or −errno. */
+  cpus(): readonly number[] | number;
+  /** Its threads, agents excluded, or −errno. */
+  taskTids(): readonly number[] | number;
+  /** True while an agent process is online; −errno if the enclave is gone. */
+  isOnline(): boolean | number;
+  /** Moves a thread into the enclave: 0 or −errno, as `EnclaveControl.join`. */
+  join(tid: number): number;
+  /** Sets the time in ms after which a runnable thread that no one runs ends the enclave. */
+  setRunnableTimeout(timeout_ms: number): number;
+  /** Destroys it: 0 or −errno. Agents still attached are killed. */
+  destroy(): number;
+}
+
+/** A kernel of this host as a tool sees it. */
+export interface KernelView {
+  /** Which one. */
+  readonly kind: "ghost" | "scx";
+  /** The enclaves there are, ascending by number. */
+  enclaves(): readonly EnclaveView[];
+}
