@@ -10,6 +10,7 @@ import {
   EBUSY,
   type EnclaveControl,
   ENODEV,
+  ENOENT,
   type Kernel,
   type Queue,
 } from "../kernels/kernel.ts";
@@ -154,6 +155,10 @@ export class PolicyEnclave {
    * @throws {EnclaveError} If another agent process is online.
    */
   goOnline(): void {
+    for (const [name, value] of Object.entries(this.policy.tunables ?? {})) {
+      const result = this.control.writeTunable(name, value);
+      if (result !== -ENOENT) check(`write ${value} to the tunable ${name}`, result);
+    }
     check("go online (another agent has this enclave)", this.control.setOnline(true));
     this.#online = true;
   }

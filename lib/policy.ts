@@ -54,6 +54,10 @@ export interface PolicyDefinition {
   readonly requires: readonly Capability[];
   /** `per_cpu`: a queue per CPU that wakes that CPU's agent; `global`: one polled queue. */
   readonly queues: "per_cpu" | "global";
+  /** Tunables of the enclave that it wants; those that the kernel lacks are left out. */
+  readonly tunables?: Readonly<Record<string, number>>;
+  /** What makes this definition again in another thread, by its name; must be cloneable. */
+  readonly options?: Readonly<Record<string, unknown>>;
   /** Declares the memory that instances share, for an enclave of so many CPUs. */
   layout(cpu_count: number): PolicyLayout;
   /** Makes the instance of one agent. */

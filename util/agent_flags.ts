@@ -14,7 +14,7 @@ import type { Flag, FlagValues } from "./flags.ts";
 export const SIM_FLAGS: readonly Flag[] = [
   { name: "workload", value: "NAME", help: "load to run, for example simple_exp" },
   { name: "seed", value: "N", fallback: "1", help: "seed of all that is random" },
-  { name: "cpus", value: "N", help: "CPUs of the machine (default: enough for --ghost_cpus)" },
+  { name: "cpus", value: "N", help: "CPUs of the machine (default: just enough)" },
   { name: "trace", value: "FILE.json", help: "write a Perfetto/Chrome trace" },
   { name: "html", value: "FILE.html", help: "write a page with the timeline of every CPU" },
   {
@@ -70,9 +70,16 @@ export interface AgentOptions {
   readonly flags: FlagValues;
 }
 
-/** Checks the common flags. */
-export function agentOptions(flags: FlagValues): AgentOptions | UsageError {
-  const ghost_cpus = flags.text("ghost_cpus");
+/**
+ * Checks the common flags.
+ *
+ * @param flags The flags.
+ * @param ghost_cpus CPUs to schedule, where another flag than `--ghost_cpus` names them.
+ */
+export function agentOptions(
+  flags: FlagValues,
+  ghost_cpus: string = flags.text("ghost_cpus"),
+): AgentOptions | UsageError {
   const list = parseCpuStr(ghost_cpus, MAX_CPU_COUNT);
   if (list instanceof UsageError) {
     return new UsageError(`--ghost_cpus: ${list.fault}`, list.cure);

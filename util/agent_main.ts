@@ -10,6 +10,7 @@ import type { Load } from "../experiments/load.ts";
 import { chooseKernel, probeKernel, realKernelFault } from "../kernels/choose.ts";
 import { OperatingError, UsageError } from "../lib/errors.ts";
 import { type ReadText, readTextFile } from "../lib/host_files.ts";
+import type { PolicyEnclave } from "../lib/enclave.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
 import type { Recording } from "../lib/recording.ts";
 import { Topology } from "../lib/topology.ts";
@@ -29,13 +30,29 @@ export interface AgentProgram {
   /** One line for `--help`. */
   readonly summary: string;
   /** Its policy, or what makes it from the flags. */
-  readonly policy: PolicyDefinition | ((flags: FlagValues) => PolicyDefinition | UsageError);
+  readonly policy:
+    | PolicyDefinition
+    | ((flags: FlagValues, cpus: readonly number[]) => PolicyDefinition | UsageError);
   /** Flags of its own. */
   readonly flags?: readonly Flag[];
   /** Loads for the simulated kernel; those of experiments/ unless told otherwise. */
   readonly workloads?: readonly Load[];
   /** Last words on stdout: upstream's differ from agent to agent. */
   readonly done_text: string;
+  /** The list of CPUs to schedule, where the agent has other flags than `--ghost_cpus` for it. */
+  readonly cpuList?: (flags: FlagValues) => string | UsageError;
+  /** Prints the map of the machine's cores first, as agents with a global CPU do. */
+  readonly shows_core_map?: boolean;
+  /** SIGTERM ends the agent like SIGINT. */
+  readonly ends_on_sigterm?: boolean;
+  /** What to say on stdout before the last words, from the policy's state. */
+  readonly finalText?: (enclave: PolicyEnclave) => string;
+}
+
+/** The flags that an agent has on every kernel. */
+export function commonFlags(program: AgentProgram): readonly Flag[] {
+  if (program.cpuList === undefined) return AGENT_FLAGS;
+  return AGENT_FLAGS.filter(({ name }) => name !== "ghost_cpus");
 }
 
 /** What an agent's main function uses of its process. */
@@ -78,7 +95,7 @@ function helpText(program: AgentProgram): string {
   const workloads = (program.workloads ?? WORKLOADS)
     .map(({ name, summary }) => `  ${name}  ${summary}\n`).join("");
   return `usage: ${program.name} [FLAGS]   ${program.summary}\n\n` +
-    flagsHelp([...AGENT_FLAGS, ...own]) +
+    flagsHelp([...commonFlags(program), ...own]) +
     "\nwith --kernel=sim, the simulated kernel:\n" +
     flagsHelp(SIM_FLAGS) +
     `\nworkloads:\n${workloads}` +
@@ -113,7 +130,7 @@ async function run(
   args: readonly string[],
   host: AgentHost,
 ): Promise<number | OperatingError> {
-  const table = [...AGENT_FLAGS, ...SIM_FLAGS, ...program.flags ?? []];
+  const table = [...commonFlags(program), ...SIM_FLAGS, ...program.flags ?? []];
   // As upstream, where this token alone counts, wherever it stands.
   if (args.includes("--ghost_version")) {
     host.stderr(`${ABI_VERSIONS.join(" ")}\n`);
@@ -147,9 +164,13 @@ async function runWith(
   host: AgentHost,
   recording?: Recording,
 ): Promise<number | OperatingError> {
-  const options = agentOptions(flags);
+  const list = program.cpuList?.(flags);
+  if (list instanceof UsageError) return list;
+  const options = agentOptions(flags, list);
   if (options instanceof UsageError) return options;
-  const policy = typeof program.policy === "function" ? program.policy(flags) : program.policy;
+  const policy = typeof program.policy === "function"
+    ? program.policy(flags, options.cpus)
+    : program.policy;
   if (policy instanceof UsageError) return policy;
   const facts = probeKernel(host.read);
   const kernel = chooseKernel(options.kernel, facts);

@@ -20,10 +20,15 @@ export class AgentSignals {
   readonly #exit: (status: number) => void;
   readonly #listeners: [Deno.Signal, () => void][];
 
-  /** @param exit Ends the process; another one for tests. */
-  constructor(exit: (status: number) => void = Deno.exit) {
+  /**
+   * @param exit Ends the process; another one for tests.
+   * @param ends_on_sigterm SIGTERM does what SIGINT does; else it ends the process at once.
+   */
+  constructor(exit: (status: number) => void = Deno.exit, ends_on_sigterm = false) {
     this.#exit = exit;
     this.#listeners = [["SIGINT", () => this.interrupt()]];
+    const has_sigterm = ends_on_sigterm && Deno.build.os !== "windows";
+    if (has_sigterm) this.#listeners.push(["SIGTERM", () => this.interrupt()]);
     if (Deno.build.os !== "windows") this.#listeners.push(["SIGUSR1", () => this.dump()]);
   }
 

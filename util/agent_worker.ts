@@ -6,12 +6,19 @@
 import { type AgentTables, runAgentWorker } from "../kernels/agent_worker.ts";
 import type { AgentMessage, AgentSpec } from "../kernels/agent_spec.ts";
 import { PEER_OPENER } from "../kernels/peer/peer_kernel.ts";
+import {
+  fifoCentralized,
+  type FifoCentralizedConfig,
+} from "../schedulers/fifo/centralized/scheduler.ts";
 import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
 import type { WorkerMessage } from "./programs.ts";
 
 /** What an agent's thread of this program can be. */
 export const AGENT_TABLES: AgentTables = {
-  policies: { [FIFO_PER_CPU.name]: () => FIFO_PER_CPU },
+  policies: {
+    [FIFO_PER_CPU.name]: () => FIFO_PER_CPU,
+    fifo_centralized: (options) => fifoCentralized(options as unknown as FifoCentralizedConfig),
+  },
   ports: { peer: PEER_OPENER },
 };
 

@@ -54,6 +54,16 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: true,
     load: () => import("../schedulers/fifo/per_cpu/agent.ts"),
   },
+  fifo_centralized_agent: {
+    summary: "agent with the centralized FIFO policy",
+    has_file: true,
+    load: () => import("../schedulers/fifo/centralized/agent.ts"),
+  },
+  agent_shinjuku: {
+    summary: "agent with the Shinjuku policy",
+    has_file: true,
+    load: () => import("../schedulers/shinjuku/agent.ts"),
+  },
   pushtosched: {
     summary: "move threads whose TIDs are on stdin to SCHED_OTHER (CFS)",
     has_file: true,

@@ -9,6 +9,7 @@ import { SimLoadRun } from "../experiments/sim_load.ts";
 import { SimEnclave } from "../kernels/sim/enclave.ts";
 import { SimPolicyHost } from "../kernels/sim/host.ts";
 import { SimKernel } from "../kernels/sim/sim_kernel.ts";
+import { simTopology } from "../kernels/sim/sim_topology.ts";
 import { EnclaveError } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError, UsageError } from "../lib/errors.ts";
 import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../lib/policy.ts";
@@ -19,6 +20,7 @@ import { encodeSnapshot } from "../lib/snapshot.ts";
 import type { AgentOptions } from "./agent_flags.ts";
 import { type AgentHost, type AgentProgram, EXIT_BROKEN } from "./agent_main.ts";
 import { AgentSignals } from "./agent_signals.ts";
+import { coreMap } from "./core_map.ts";
 import type { OutputFile } from "./output_file.ts";
 import { Progress } from "./progress.ts";
 import { type SimRequest, simRequest } from "./sim_request.ts";
@@ -274,6 +276,11 @@ class SimAgentRun {
     this.#job.host.stdout(`wrote ${state.path}: the next run with --state takes it over\n`);
   }
 
+  /** What the agent has to say in the end. */
+  finalText(): string {
+    return this.#job.program.finalText?.(this.#policy_host.enclave) ?? "";
+  }
+
   /** The table of the sub-tests so far. */
   table(): string {
     return loadTable(this.#run.results);
@@ -287,6 +294,7 @@ async function runRequest(
   signals: AgentSignals,
 ): Promise<number | OperatingError> {
   const { host, program } = job;
+  if (program.shows_core_map) host.stdout(coreMap(simTopology(request.machine_cpus)));
   host.stdout("Initializing...\n");
   let run: SimAgentRun;
   try {
@@ -311,7 +319,7 @@ async function runRequest(
     const why = error instanceof Error ? error.message : String(error);
     return new OperatingError(`cannot write: ${why}`, "free space, or give another path");
   }
-  host.stdout(program.done_text);
+  host.stdout(run.finalText() + program.done_text);
   return outcome.status === 0 && differs ? EXIT_FAILURE : outcome.status;
 }
 
@@ -330,7 +338,7 @@ export async function runSimAgent(job: SimAgentJob): Promise<number | OperatingE
     request.record?.abandon();
     request.state?.abandon();
   };
-  const signals = new AgentSignals();
+  const signals = new AgentSignals(Deno.exit, job.program.ends_on_sigterm);
   signals.on_abort = abandon;
   signals.listen();
   try {

@@ -234,6 +234,7 @@ export function fifoCentralized(config: FifoCentralizedConfig): PolicyDefinition
     name: "fifo_centralized",
     requires: ["group_commit"],
     queues: "global",
+    options: { ...config },
     layout: (cpu_count) => ({
       task: { state: "i32", prio_boost: "i32", preempted: "i32", cpu_index: "i32" },
       cpu: {},
