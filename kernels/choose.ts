@@ -112,28 +112,15 @@ export function chooseKernel(text: string, facts: KernelFacts): ChosenKernel | O
 }
 
 /**
- * Checks that this version can drive a real kernel. It cannot drive any yet.
+ * Whether the user may run agents on a real kernel.
  *
- * @param kernel A kernel that the host has.
- * @param facts What the host offers.
  * @param uid The effective user; null where the host has none.
+ * @returns What is missing, or undefined.
  */
-export function realKernelFault(
-  kernel: Exclude<ChosenKernel, "sim">,
-  facts: KernelFacts,
-  uid: number | null,
-): OperatingError {
-  if (uid !== 0) {
-    return new OperatingError(
-      `not root: agents need CAP_SYS_NICE on --kernel=${kernel}`,
-      `run with sudo, or ${SIMULATE}`,
-    );
-  }
-  const found = kernel === "ghost"
-    ? `ghOSt (ABI ${facts.ghost_versions?.join(", ")})`
-    : "sched_ext";
+export function rootFault(uid: number | null): OperatingError | undefined {
+  if (uid === 0) return undefined;
   return new OperatingError(
-    `found ${found} on Linux ${facts.release}, but this version does not drive it yet`,
-    SIMULATE,
+    "not root: agents need CAP_SYS_NICE and the enclave's files on a real kernel",
+    `run with sudo, or ${SIMULATE}`,
   );
 }

@@ -7,7 +7,8 @@
 import { ABI_VERSIONS } from "../ffi/abi/abi.ts";
 import { WORKLOADS } from "../experiments/workloads.ts";
 import type { Load } from "../experiments/load.ts";
-import { chooseKernel, probeKernel, realKernelFault } from "../kernels/choose.ts";
+import { chooseKernel, probeKernel, rootFault } from "../kernels/choose.ts";
+import type { RealKernelOpeners } from "../kernels/open.ts";
 import { OperatingError, UsageError } from "../lib/errors.ts";
 import { type ReadText, readTextFile } from "../lib/host_files.ts";
 import type { PolicyEnclave } from "../lib/enclave.ts";
@@ -15,9 +16,16 @@ import type { PolicyDefinition } from "../lib/policy.ts";
 import type { Recording } from "../lib/recording.ts";
 import { Topology } from "../lib/topology.ts";
 import { VERSION } from "../lib/version.ts";
-import { AGENT_FLAGS, agentOptions, SIM_FLAGS, simFlagFault } from "./agent_flags.ts";
+import {
+  AGENT_FLAGS,
+  type AgentOptions,
+  agentOptions,
+  SIM_FLAGS,
+  simFlagFault,
+} from "./agent_flags.ts";
 import { readReplay } from "./agent_recording.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "./flags.ts";
+import { runRealAgent } from "./real_agent.ts";
 import { runSimAgent } from "./sim_agent.ts";
 
 /** Exit status after a broken invariant, or a policy that threw. */
@@ -67,6 +75,10 @@ export interface AgentHost {
   readonly read: ReadText;
   /** The effective user; null where the host has none. */
   uid(): number | null;
+  /** Kernels that can be driven; those of kernels/open.ts unless a test says otherwise. */
+  readonly kernels?: RealKernelOpeners;
+  /** Ends the process at once; Deno.exit unless a test says otherwise. */
+  readonly exit?: (status: number) => void;
 }
 
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
@@ -108,21 +120,18 @@ function versionText(program: AgentProgram): string {
   return `${program.name} ${VERSION}\n` +
     `ghOSt ABI ${
       ABI_VERSIONS.join(", ")
-    }: record layouts of each are tested against C structures;\n` +
-    "  agents run on --kernel=sim; --kernel=ghost and --kernel=scx are detected, not driven yet\n";
+    }: record layouts of each are tested against C structures\n`;
 }
 
-/** What a real kernel has to say to an agent of this version. */
-function realKernel(
-  kernel: "ghost" | "scx",
-  ghost_cpus: string,
-  host: AgentHost,
-): OperatingError {
+/** What keeps an agent from a real kernel, as far as that needs no kernel; undefined if nothing. */
+function realFault(options: AgentOptions, host: AgentHost): OperatingError | undefined {
+  const sim_flag = simFlagFault(options.flags);
+  if (sim_flag !== undefined) return sim_flag;
   const topology = Topology.fromSysfs(host.read);
   if (topology instanceof OperatingError) return topology;
-  const cpus = topology.parseCpuStr(ghost_cpus);
+  const cpus = topology.parseCpuStr(options.ghost_cpus);
   if (cpus instanceof UsageError) return new UsageError(`--ghost_cpus: ${cpus.fault}`, cpus.cure);
-  return realKernelFault(kernel, probeKernel(host.read), host.uid());
+  return rootFault(host.uid());
 }
 
 async function run(
@@ -176,9 +185,10 @@ async function runWith(
   const kernel = chooseKernel(options.kernel, facts);
   if (kernel instanceof UsageError) return kernel;
   if (kernel === "sim") return await runSimAgent({ program, policy, options, host, recording });
-  const sim_flag = simFlagFault(flags);
-  if (sim_flag !== undefined) return sim_flag;
-  return kernel instanceof OperatingError ? kernel : realKernel(kernel, options.ghost_cpus, host);
+  if (kernel instanceof OperatingError) return simFlagFault(flags) ?? kernel;
+  const fault = realFault(options, host);
+  if (fault !== undefined) return fault;
+  return await runRealAgent({ program, policy, options, host, kernel_name: kernel });
 }
 
 /**

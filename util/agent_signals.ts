@@ -17,19 +17,28 @@ export class AgentSignals {
   on_dump: (() => void) | null = null;
   /** Called before the process ends at once, to leave nothing half-made. */
   on_abort: (() => void) | null = null;
+  readonly #stopping = Promise.withResolvers<void>();
   readonly #exit: (status: number) => void;
   readonly #listeners: [Deno.Signal, () => void][];
 
   /**
    * @param exit Ends the process; another one for tests.
-   * @param ends_on_sigterm SIGTERM does what SIGINT does; else it ends the process at once.
+   * @param stop_signals Signals that do what SIGINT does.
    */
-  constructor(exit: (status: number) => void = Deno.exit, ends_on_sigterm = false) {
+  constructor(
+    exit: (status: number) => void = Deno.exit,
+    stop_signals: readonly Deno.Signal[] = ["SIGINT"],
+  ) {
     this.#exit = exit;
-    this.#listeners = [["SIGINT", () => this.interrupt()]];
-    const has_sigterm = ends_on_sigterm && Deno.build.os !== "windows";
-    if (has_sigterm) this.#listeners.push(["SIGTERM", () => this.interrupt()]);
-    if (Deno.build.os !== "windows") this.#listeners.push(["SIGUSR1", () => this.dump()]);
+    const is_windows = Deno.build.os === "windows";
+    const names = is_windows ? ["SIGINT"] as const : stop_signals;
+    this.#listeners = names.map((name) => [name, () => this.interrupt()]);
+    if (!is_windows) this.#listeners.push(["SIGUSR1", () => this.dump()]);
+  }
+
+  /** Fulfilled once the agent should end. */
+  get stopping(): Promise<void> {
+    return this.#stopping.promise;
   }
 
   /** Begins to listen. */
@@ -46,6 +55,7 @@ export class AgentSignals {
   interrupt(): void {
     if (!this.is_stopping) {
       this.is_stopping = true;
+      this.#stopping.resolve();
       return;
     }
     this.on_abort?.();

@@ -338,7 +338,10 @@ export async function runSimAgent(job: SimAgentJob): Promise<number | OperatingE
     request.record?.abandon();
     request.state?.abandon();
   };
-  const signals = new AgentSignals(Deno.exit, job.program.ends_on_sigterm);
+  const signals = new AgentSignals(
+    Deno.exit,
+    job.program.ends_on_sigterm ? ["SIGINT", "SIGTERM"] : ["SIGINT"],
+  );
   signals.on_abort = abandon;
   signals.listen();
   try {

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { probeKernel, realKernelFault } from "../../kernels/choose.ts";
-import { EXIT_FAILURE, EXIT_USAGE, OperatingError, UsageError } from "../../lib/errors.ts";
+import { REAL_KERNEL_OPENERS, type RealKernelOpeners } from "../../kernels/open.ts";
+import { EXIT_FAILURE, EXIT_USAGE, UsageError } from "../../lib/errors.ts";
 import { readTextFile } from "../../lib/host_files.ts";
 import { type Flag, flagsHelp, parseFlags } from "../flags.ts";
 import { type Check, type Host, judge, type Report } from "./check.ts";
@@ -77,14 +77,15 @@ export function examine(host: Host, ghost_cpus: string): Report | UsageError {
  * What this version of the agents lacks for the kernels that the host is ready for.
  *
  * @param report What was found.
- * @param host The host.
+ * @param openers The kernels that can be driven.
  */
-export function driverNotes({ verdicts }: Report, host: Host): string[] {
-  const facts = probeKernel(host.read);
-  return verdicts.filter(({ is_ready }) => is_ready).flatMap(({ kernel }) => {
-    const fault = realKernelFault(kernel, facts, 0);
-    return fault instanceof OperatingError ? [`But: ${fault.message}`] : [];
-  });
+export function driverNotes(
+  { verdicts }: Report,
+  openers: RealKernelOpeners = REAL_KERNEL_OPENERS,
+): string[] {
+  return verdicts
+    .filter(({ is_ready, kernel }) => is_ready && openers[kernel] === undefined)
+    .map(({ kernel }) => `But: this version does not drive --kernel=${kernel} yet.`);
 }
 
 /**
@@ -112,7 +113,7 @@ export function main(args: string[]): Promise<number> {
   }
   const report = examine(host, flags.text("ghost_cpus"));
   if (report instanceof UsageError) return usage(report);
-  const notes = driverNotes(report, host);
+  const notes = driverNotes(report);
   if (flags.has("json")) console.log(reportJson(report, notes));
   else console.log(reportText(report, notes).trimEnd());
   return Promise.resolve(report.verdicts.some(({ is_ready }) => is_ready) ? 0 : EXIT_FAILURE);

@@ -1,0 +1,28 @@
+/**
+ * The native peer as a kernel of the host: for tests of everything between an agent's command line
+ * and its threads, where no kernel is at hand.
+ *
+ * @module
+ */
+import { PEER_OPENER, PeerKernel } from "../../kernels/peer/peer_kernel.ts";
+import type { PortOpener } from "../../kernels/agent_spec.ts";
+import type { RealKernel } from "../../kernels/real_kernel.ts";
+
+/** Where the enclaves of a peer would be. */
+export const PEER_DIR = "/peer/enclave_";
+
+/** A peer that can be opened like a kernel of the host. */
+export class PeerRealKernel extends PeerKernel implements RealKernel {
+  /** See {@linkcode RealKernel.opener}. */
+  readonly opener: PortOpener = PEER_OPENER;
+
+  /** See {@linkcode RealKernel.enclaveIdOf}. */
+  enclaveIdOf(path: string): number | undefined {
+    return path.startsWith(PEER_DIR) ? Number(path.slice(PEER_DIR.length)) : undefined;
+  }
+
+  /** See {@linkcode RealKernel.enclavePath}. */
+  enclavePath(id: number): string {
+    return `${PEER_DIR}${id}`;
+  }
+}
