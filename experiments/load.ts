@@ -26,6 +26,14 @@ export interface LoadThread {
   join(): Script;
   /** Notes that something is not as the load expects, and goes on. */
   expect(holds: boolean, what: string): void;
+  /** True once a sub-test that does not end by itself is to end. */
+  isStopped(): boolean;
+  /** Gives the token of a word, and wakes who waits for it. */
+  give(word: number): void;
+  /** Takes the token of a word, waiting for it until the sub-test is stopped. */
+  take(word: number): Script;
+  /** Waits until so many threads have come to a word, or the sub-test is stopped. */
+  meet(word: number, thread_count: number): Script;
 }
 
 /** Makes the script of a thread. */
@@ -39,6 +47,8 @@ export interface SubTest {
   readonly thread_count: number;
   /** The thread that starts the others; it begins in the default class. */
   readonly main: LoadScript;
+  /** Time in ns after which it is stopped; without it, it ends by itself. */
+  readonly duration_ns?: number;
 }
 
 /** A load: sub-tests that run one after the other. */

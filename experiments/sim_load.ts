@@ -13,6 +13,7 @@ import type { SimTrace } from "../kernels/sim/trace.ts";
 import { Prng } from "../lib/prng.ts";
 import type { Load, LoadScript, LoadThread, SubTest } from "./load.ts";
 import { Samples } from "./samples.ts";
+import { SimWords } from "./sim_words.ts";
 
 /** What a call of futex costs a thread that joins another. */
 const JOIN_NS = 1_000;
@@ -114,6 +115,22 @@ class SimLoadThread implements LoadThread {
     if (!holds) this.#run.fault(`${this.#thread.name}: expected that ${what}`);
   }
 
+  isStopped(): boolean {
+    return this.#run.words.is_stopped;
+  }
+
+  give(word: number): void {
+    this.#run.words.give(word, this.#thread.cpu);
+  }
+
+  take(word: number): Script {
+    return this.#run.words.take(word, this.#thread);
+  }
+
+  meet(word: number, thread_count: number): Script {
+    return this.#run.words.meet(word, thread_count, this.#thread);
+  }
+
   /** The script with what a thread does at its end. */
   *script(script: LoadScript): Script {
     yield* script(this);
@@ -136,6 +153,8 @@ export class SimLoadRun {
   readonly enclave: SimEnclave;
   /** Random numbers of the load. */
   readonly prng: Prng;
+  /** Words of the present sub-test. */
+  words: SimWords;
   /** Figures of the sub-tests that are over. */
   readonly results: SubTestResult[] = [];
   /** Threads of the present sub-test that have ended, the starting one included. */
@@ -163,6 +182,7 @@ export class SimLoadRun {
     this.enclave = enclave;
     this.prng = new Prng(seed).fork(load.name);
     this.#load = load;
+    this.words = new SimWords(machine);
     machine.on_latency = (_thread, latency_ns) => this.#samples.add(latency_ns);
     machine.trace = this.#observer(machine.trace);
   }
@@ -241,7 +261,12 @@ export class SimLoadRun {
     this.#samples.clear();
     this.#faults.length = 0;
     this.ended_count = 0;
+    const words = new SimWords(machine);
+    this.words = words;
     this.start(next.name, next.main, null, null);
+    if (next.duration_ns !== undefined) {
+      machine.at(machine.now_ns + next.duration_ns, () => words.stop());
+    }
     return true;
   }
 

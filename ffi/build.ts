@@ -19,9 +19,23 @@ export const SHIM_SOURCES: readonly string[] = [
   "peer_message.c",
   "peer_agent.c",
   "peer_task.c",
+  "load.c",
+  "load_ops.c",
+  "experiment.c",
+  "arrivals.c",
+  "rocksdb_database.c",
+  "rocksdb_load.c",
+  "antagonist.c",
 ];
 /** Headers of the shim, in native/. */
-export const SHIM_HEADERS: readonly string[] = ["shim.h", "peer.h"];
+export const SHIM_HEADERS: readonly string[] = [
+  "shim.h",
+  "peer.h",
+  "load.h",
+  "experiment.h",
+  "hint_table.h",
+  "rocksdb_database.h",
+];
 /** File name of the shim. */
 export const SHIM_FILE = "libghost_shim.so";
 

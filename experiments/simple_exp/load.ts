@@ -7,15 +7,30 @@
  *
  * @module
  */
-import { run, type Script, sleep, yieldCpu } from "../../kernels/sim/actions.ts";
-import type { Load, LoadScript, LoadThread, SubTest } from "../load.ts";
+import {
+  chance,
+  driveOut,
+  enterGhost,
+  expectInGhost,
+  expectOutside,
+  fail,
+  fork,
+  FORK_NS,
+  join,
+  leaveGhost,
+  type LoadStep,
+  loop,
+  onlyInGhost,
+  run,
+  sleep,
+  type ThreadKind,
+  threadKind,
+  yieldCpu,
+} from "../load_steps.ts";
+import { type SteppedLoad, type SteppedSubTest, steppedSubTest } from "../sim_steps.ts";
 
 /** How long the threads of SimpleExp sleep, and those of BusyExp spin. */
 const PAUSE_NS = 10_000_000;
-/** What starting a thread costs the thread that starts it: about a pthread_create. */
-const START_NS = 15_000;
-/** What moving another thread to another class costs the caller. */
-const MOVE_NS = 2_000;
 /** How long a thread that is to be moved out sleeps now and then. */
 const NAP_NS = 1_000_000;
 const MANY_COUNT = 1000;
@@ -24,113 +39,81 @@ const BUSY_COUNT = 100;
 const RACE_ROUNDS_MAX = 100_000;
 
 /** A little work: 2 to 10 us. */
-function work(self: LoadThread): number {
-  return run(2_000 + self.prng.below(8_001));
-}
+const WORK: LoadStep = run(2_000, 8_001);
+
+const CHILD = threadKind(
+  "child",
+  WORK,
+  expectInGhost("a child forked in ghOSt is in ghOSt"),
+);
 
 /** In ghOSt: work, sleep, fork a child that must be in ghOSt too, and wait for it. */
-function* napAndFork(self: LoadThread, name: string): Script {
-  yield work(self);
-  self.enterGhost();
-  yield work(self);
-  yield sleep(PAUSE_NS);
-  self.expect(self.inGhost(), "a thread that entered ghOSt is in it after a sleep");
-  self.fork(`${name} child`, function* (child) {
-    yield work(child);
-    child.expect(child.inGhost(), "a child forked in ghOSt is in ghOSt");
-  });
-  yield* self.join();
-  yield work(self);
-}
+const NAP = threadKind(
+  "nap",
+  WORK,
+  enterGhost(),
+  WORK,
+  sleep(PAUSE_NS),
+  expectInGhost("a thread that entered ghOSt is in it after a sleep"),
+  fork(CHILD),
+  join(),
+  WORK,
+);
 
 /** In ghOSt: use the CPU without a pause. */
-function* spin(self: LoadThread): Script {
-  yield work(self);
-  self.enterGhost();
-  yield run(PAUSE_NS);
-  self.expect(self.inGhost(), "a thread that spins in ghOSt stays in it");
-}
+const SPIN = threadKind(
+  "spin",
+  WORK,
+  enterGhost(),
+  run(PAUSE_NS),
+  expectInGhost("a thread that spins in ghOSt stays in it"),
+);
 
 /** Into ghOSt, and out again after a sleep. */
-function* depart(self: LoadThread): Script {
-  yield work(self);
-  self.enterGhost();
-  yield work(self);
-  yield sleep(PAUSE_NS);
-  self.expect(self.inGhost(), "a thread that entered ghOSt is in it");
-  self.leaveGhost();
-  yield work(self);
-  self.expect(!self.inGhost(), "a thread that left ghOSt is in the default class");
-}
+const DEPART = threadKind(
+  "depart",
+  WORK,
+  enterGhost(),
+  WORK,
+  sleep(PAUSE_NS),
+  expectInGhost("a thread that entered ghOSt is in it"),
+  leaveGhost(),
+  WORK,
+  expectOutside("a thread that left ghOSt is in the default class"),
+);
 
 /** In ghOSt until another thread moves this one out: while it runs, waits, or sleeps. */
-function* spinUntilMoved(self: LoadThread): Script {
-  yield work(self);
-  self.enterGhost();
-  for (let round = 0; round < RACE_ROUNDS_MAX; round++) {
-    yield work(self);
-    if (!self.inGhost()) return;
-    yield self.prng.chance(1, 4) ? sleep(NAP_NS) : yieldCpu();
-  }
-  self.expect(false, "a thread that is moved out while it runs leaves ghOSt");
+const RACE = threadKind(
+  "race",
+  WORK,
+  enterGhost(),
+  loop(RACE_ROUNDS_MAX, WORK, onlyInGhost(), chance(1, 4, sleep(NAP_NS), yieldCpu())),
+  fail("a thread that is moved out while it runs leaves ghOSt"),
+);
+
+/** Starts `count` threads and waits for them. */
+function starter(name: string, count: number, thread: ThreadKind): ThreadKind {
+  return threadKind(name, fork(thread, count, FORK_NS), join());
 }
 
-/** A thread that starts `count` others and waits for them. */
-function starter(
-  count: number,
-  name: string,
-  script: (self: LoadThread, name: string) => Script,
-): LoadScript {
-  return function* (self) {
-    for (let index = 0; index < count; index++) {
-      yield run(START_NS);
-      const own_name = count === 1 ? name : `${name} ${index}`;
-      self.fork(own_name, (thread) => script(thread, own_name));
-    }
-    yield* self.join();
-  };
-}
-
-/** Starts many threads, and moves each out of ghOSt whatever it is doing then. */
-function* race(self: LoadThread): Script {
-  const threads: LoadThread[] = [];
-  for (let index = 0; index < MANY_COUNT; index++) {
-    yield run(START_NS);
-    threads.push(self.fork(`race ${index}`, spinUntilMoved));
-  }
-  let moved_count = 0;
-  // Who has not had a CPU yet has not entered ghOSt: those are found in a later round.
-  for (let left = threads; left.length > 0; left = left.filter((thread) => !thread.hasEnded())) {
-    for (const thread of left) {
-      if (!thread.inGhost()) continue;
-      yield run(MOVE_NS);
-      thread.leaveGhost();
-      moved_count++;
-    }
-    yield sleep(START_NS);
-  }
-  self.expect(moved_count === MANY_COUNT, "every thread was moved out of ghOSt once");
-}
-
-const SUB_TESTS: readonly SubTest[] = [
-  { name: "SimpleExp", thread_count: 2, main: starter(1, "nap", napAndFork) },
-  {
-    name: "SimpleExpMany",
-    thread_count: 2 * MANY_COUNT,
-    main: starter(MANY_COUNT, "nap", napAndFork),
-  },
-  { name: "BusyExp", thread_count: BUSY_COUNT, main: starter(BUSY_COUNT, "spin", spin) },
-  { name: "TaskDeparted", thread_count: 1, main: starter(1, "depart", depart) },
-  {
-    name: "TaskDepartedMany",
-    thread_count: MANY_COUNT,
-    main: starter(MANY_COUNT, "depart", depart),
-  },
-  { name: "TaskDepartedManyRace", thread_count: MANY_COUNT, main: race },
+const SUB_TESTS: readonly SteppedSubTest[] = [
+  steppedSubTest(starter("SimpleExp", 1, NAP), 2),
+  steppedSubTest(starter("SimpleExpMany", MANY_COUNT, NAP), 2 * MANY_COUNT),
+  steppedSubTest(starter("BusyExp", BUSY_COUNT, SPIN), BUSY_COUNT),
+  steppedSubTest(starter("TaskDeparted", 1, DEPART), 1),
+  steppedSubTest(starter("TaskDepartedMany", MANY_COUNT, DEPART), MANY_COUNT),
+  steppedSubTest(
+    threadKind(
+      "TaskDepartedManyRace",
+      fork(RACE, MANY_COUNT, FORK_NS),
+      driveOut("every thread was moved out of ghOSt once"),
+    ),
+    MANY_COUNT,
+  ),
 ];
 
 /** The load. */
-export const SIMPLE_EXP: Load = {
+export const SIMPLE_EXP: SteppedLoad = {
   name: "simple_exp",
   summary: "threads that enter ghOSt, sleep, fork, spin, and leave ghOSt again",
   sub_tests: SUB_TESTS,
