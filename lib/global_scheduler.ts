@@ -14,7 +14,7 @@ import { CPU_MASK_WORD_COUNT } from "./limits.ts";
 import { AGAIN, type Verdict } from "./policy.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { ColumnType } from "./shared_state.ts";
-import { txnSucceeded } from "./transaction.ts";
+import { txnCommitted, txnSucceeded } from "./transaction.ts";
 
 /** Columns of the enclave that a centralized policy's layout must declare. */
 export const GLOBAL_AGENT_COLUMNS: Readonly<Record<string, ColumnType>> = {
@@ -55,7 +55,7 @@ export abstract class GlobalScheduler extends Scheduler {
   /** Agents of a global queue hand no rows over. */
   protected taskReceived(_row: number): void {}
 
-  /** The role is about to move to a CPU; settle what is under way there. */
+  /** The role moves to a CPU, or has come to it; settle the transaction that is under way there. */
   protected beforeHandOff(_target_index: number): void {}
 
   /** CPU of the global agent. */
@@ -110,6 +110,9 @@ export abstract class GlobalScheduler extends Scheduler {
     ring.resync();
     this.#held = this.#role_taken[0] !== 0;
     if (this.#held) return true;
+    // What the last one left there is settled first: the record is about to be written over.
+    this.beforeHandOff(this.agent.cpuIndex(cpu));
+    if (!txnCommitted(txns.state(cpu))) return false;
     // The last one may have committed a task to this CPU while this agent was awake already: such a
     // task would wait for as long as this agent spins. "No task" sends it back as preempted.
     txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, 0);

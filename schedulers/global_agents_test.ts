@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { agentMain, type AgentProgram } from "../util/agent_main.ts";
 import { FIFO_CENTRALIZED_AGENT } from "./fifo/centralized/agent.ts";
 import { SHINJUKU_AGENT } from "./shinjuku/agent.ts";
+import { SOL_AGENT } from "./sol/agent.ts";
 
 interface Said {
   readonly status: number;
@@ -33,6 +34,7 @@ interface Program {
 const LIST = { four_cpus: ["--ghost_cpus=0-3"], one_cpu: ["--ghost_cpus=2"] };
 const PROGRAMS: readonly Program[] = [
   { program: FIFO_CENTRALIZED_AGENT, ...LIST, has_slice: true },
+  { program: SOL_AGENT, ...LIST, has_slice: true },
   {
     program: SHINJUKU_AGENT,
     four_cpus: ["--firstcpu=0", "--ncpus=4"],

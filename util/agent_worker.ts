@@ -11,6 +11,7 @@ import {
   type FifoCentralizedConfig,
 } from "../schedulers/fifo/centralized/scheduler.ts";
 import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
+import { sol, type SolConfig } from "../schedulers/sol/scheduler.ts";
 import type { WorkerMessage } from "./programs.ts";
 
 /** What an agent's thread of this program can be. */
@@ -18,6 +19,7 @@ export const AGENT_TABLES: AgentTables = {
   policies: {
     [FIFO_PER_CPU.name]: () => FIFO_PER_CPU,
     fifo_centralized: (options) => fifoCentralized(options as unknown as FifoCentralizedConfig),
+    sol: (options) => sol(options as unknown as SolConfig),
   },
   ports: { peer: PEER_OPENER },
 };

@@ -59,6 +59,11 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: true,
     load: () => import("../schedulers/fifo/centralized/agent.ts"),
   },
+  agent_sol: {
+    summary: "agent with the Sol policy, which never waits for a commit",
+    has_file: true,
+    load: () => import("../schedulers/sol/agent.ts"),
+  },
   agent_shinjuku: {
     summary: "agent with the Shinjuku policy",
     has_file: true,

@@ -204,7 +204,7 @@ const BAD_ARGS: readonly [string[], RegExp][] = [
   [["--seeds", "0"], /^fuzz: bad value "0" of --seeds; give a whole number from 1 to /],
   [["--seeds", "many"], /bad value "many" of --seeds/],
   [["--seed=-1"], /bad value "-1" of --seed; /],
-  [["--policy", "sol"], /unknown policy "sol"; give one of: fifo_per_cpu, /],
+  [["--policy", "cfs"], /unknown policy "cfs"; give one of: fifo_per_cpu, /],
   [["--abi", "70"], /unknown ABI version "70"; give one of: 69, 84, 90, 91/],
   [["--record="], /^fuzz: --record: /],
   [["--record", "no/such/folder/file"], /^fuzz: --record: cannot write no\/such\/folder\/file: /],

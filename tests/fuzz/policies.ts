@@ -7,6 +7,7 @@ import type { PolicyDefinition } from "../../lib/policy.ts";
 import { fifoCentralized } from "../../schedulers/fifo/centralized/scheduler.ts";
 import { FIFO_PER_CPU } from "../../schedulers/fifo/per_cpu/scheduler.ts";
 import { shinjuku } from "../../schedulers/shinjuku/scheduler.ts";
+import { sol } from "../../schedulers/sol/scheduler.ts";
 import { NO_HINTS } from "../../shared/hint_source.ts";
 import { checkFifoPerCpu } from "./fifo_per_cpu_checks.ts";
 import { GREEDY } from "./greedy_policy.ts";
@@ -43,6 +44,12 @@ export const POLICIES: Readonly<Record<string, FuzzPolicy>> = {
         preemption_time_slice_ns: 30_000,
         hints: NO_HINTS,
       }),
+    check: null,
+  },
+  sol: {
+    cpu_count_min: 2,
+    define: (enclave_cpus) =>
+      sol({ global_cpu: enclave_cpus[0], preemption_time_slice_ns: 50_000 }),
     check: null,
   },
   greedy: { cpu_count_min: 2, define: () => GREEDY, check: null },

@@ -1,0 +1,376 @@
+/**
+ * Sol ("speed of light"): a global agent that never waits for a commit. It opens transactions,
+ * submits them in one call, goes on, and learns in a later pass what became of them. Tasks run
+ * first in, first out, where they ran before if that CPU is free.
+ *
+ * It shows asynchronous (greedy) commits. It knows neither priorities nor NUMA nodes.
+ *
+ * Source: behaviour of upstream's agent_sol, reference section 4.3. Differences: a CPU that the
+ * kernel would not give is not tried, the role can move at any step, and whatever a message says
+ * of a task with an open transaction is handled, not fatal.
+ *
+ * @module
+ */
+import type { AgentContext } from "../../lib/agent_context.ts";
+import type { PolicyEnclave } from "../../lib/enclave.ts";
+import { FIFO_QUEUE_WORDS, FifoQueue } from "../../lib/fifo_queue.ts";
+import { GLOBAL_AGENT_COLUMNS, GlobalScheduler } from "../../lib/global_scheduler.ts";
+import { assertInvariant } from "../../lib/invariant.ts";
+import type { MessageCursor } from "../../lib/message.ts";
+import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
+import { txnCommitted, txnSucceeded } from "../../lib/transaction.ts";
+
+/**
+ * State of a task. YIELDING waits for the end of one round. PENDING: its transaction is open.
+ * LEAVING: its successor was committed, and the message that it left its CPU is on the way.
+ */
+export const BLOCKED = 0;
+export const QUEUED = 1;
+export const ON_CPU = 2;
+export const YIELDING = 3;
+export const PENDING = 4;
+export const LEAVING = 5;
+const STATE_NAMES = ["Blocked", "Queued", "OnCpu", "Yielding", "Pending", "PreemptedByAgent"];
+
+/** For each state, the states that may follow, as a bit set. */
+const NEXT_STATES: readonly number[] = [
+  1 << QUEUED,
+  (1 << BLOCKED) | (1 << YIELDING) | (1 << PENDING),
+  (1 << BLOCKED) | (1 << LEAVING),
+  (1 << BLOCKED) | (1 << QUEUED),
+  (1 << BLOCKED) | (1 << ON_CPU),
+  1 << BLOCKED,
+];
+
+/** In `next`: the transaction is claimed, and its task has changed since. */
+export const VOID = -1;
+
+/** What is counted in `stats`, as doubles. */
+const ITERATIONS = 0;
+const DISPATCH_NS = 1;
+const TOTAL_NS = 2;
+const STAT_COUNT = 3;
+
+/** Parameters of the policy. */
+export interface SolConfig {
+  /** CPU of the first global agent. */
+  readonly global_cpu: number;
+  /** A task that has run this long makes room for one that waits; Infinity for never. */
+  readonly preemption_time_slice_ns: number;
+}
+
+/** One agent's instance of the policy. */
+export class SolScheduler extends GlobalScheduler {
+  readonly #config: SolConfig;
+  readonly #state: Int32Array;
+  readonly #prio_boost: Int32Array;
+  readonly #preempted: Int32Array;
+  readonly #task_index: Int32Array;
+  readonly #current: Int32Array;
+  readonly #next: Int32Array;
+  readonly #last_commit_ns: Float64Array;
+  readonly #stats: Float64Array;
+  readonly #run_queue: FifoQueue;
+  readonly #yielding: FifoQueue;
+  /** Position of another CPU of the same core, or −1. */
+  readonly #sibling: Int32Array;
+  // Scratch of one step: whether a CPU wants a task, and when the step began.
+  readonly #wants: Int32Array;
+  readonly #scratch_ns = new Float64Array(1);
+
+  /** @param agent What the agent lends to the policy. */
+  constructor(agent: AgentContext, config: SolConfig) {
+    super(agent, config.global_cpu);
+    const { state, tasks, cpus, cpu_rows } = agent;
+    this.#config = config;
+    this.#state = state.task("state");
+    this.#prio_boost = state.task("prio_boost");
+    this.#preempted = state.task("preempted");
+    this.#task_index = state.task("cpu_index");
+    this.#current = state.global("current");
+    this.#next = state.global("next");
+    this.#last_commit_ns = state.globalF64("last_commit_ns");
+    this.#stats = state.globalF64("stats");
+    this.#run_queue = new FifoQueue(state.global("run_queue"), tasks.next, tasks.prev);
+    this.#yielding = new FifoQueue(state.global("yielding"), tasks.next, tasks.prev);
+    const siblings = new Map(cpu_rows.map((row) => [row.cpu, row.siblings]));
+    this.#sibling = Int32Array.from(cpus, (cpu) => {
+      const other = siblings.get(cpu)?.find((id) => id !== cpu && cpus.includes(id));
+      return other === undefined ? -1 : cpus.indexOf(other);
+    });
+    this.#wants = new Int32Array(cpus.length);
+  }
+
+  /** Counts what reading the queue takes. */
+  protected override drain(): boolean {
+    this.#scratch_ns[0] = this.agent.port.nowNs();
+    const complete = super.drain();
+    this.#stats[DISPATCH_NS] += this.agent.port.nowNs() - this.#scratch_ns[0];
+    return complete;
+  }
+
+  /** See {@linkcode GlobalScheduler}. */
+  protected globalSchedule(): void {
+    for (let index = 0; index < this.#next.length; index++) this.#settle(index);
+    const now_ns = this.agent.port.nowNs();
+    if (this.#run_queue.length > 0 && this.#openAll(now_ns) > 0) this.commitGroup();
+    while (this.#yielding.length > 0) {
+      const row = this.#yielding.popFront();
+      this.#setState(row, BLOCKED);
+      this.#enqueue(row);
+    }
+    this.#stats[TOTAL_NS] += this.agent.port.nowNs() - this.#scratch_ns[0];
+    this.#stats[ITERATIONS]++;
+  }
+
+  /** Opens a transaction for each CPU that gets a task; returns how many. */
+  #openAll(now_ns: number): number {
+    let free_count = 0;
+    for (let nth = 0; nth < this.near_first.length; nth++) {
+      const index = this.near_first[nth];
+      const wants = this.#wantsTask(index, now_ns);
+      this.#wants[index] = wants ? 1 : 0;
+      if (wants) free_count++;
+    }
+    let count = 0;
+    let first = 0;
+    for (; count < free_count; count++) {
+      const row = this.#nextTask();
+      if (row < 0) break;
+      let index = this.#cpuNear(this.#task_index[row] - 1);
+      if (index < 0) {
+        while (this.#wants[this.near_first[first]] === 0) first++;
+        index = this.near_first[first];
+      }
+      this.#wants[index] = 0;
+      this.#open(row, index, now_ns);
+    }
+    return count;
+  }
+
+  /** True if a CPU has no transaction under way, and its task, if any, has used its slice. */
+  #wantsTask(index: number, now_ns: number): boolean {
+    if (this.#next[index] !== 0) return false;
+    const ran_ns = this.#current[index] === 0 ? Infinity : now_ns - this.#last_commit_ns[index];
+    return ran_ns >= this.#config.preemption_time_slice_ns && this.isAvailable(index);
+  }
+
+  /** The CPU where a task ran before, or one of the same core, if it is free; or −1. */
+  #cpuNear(before: number): number {
+    if (before < 0) return -1;
+    if (this.#wants[before] !== 0) return before;
+    const sibling = this.#sibling[before];
+    return sibling >= 0 && this.#wants[sibling] !== 0 ? sibling : -1;
+  }
+
+  #open(row: number, index: number, now_ns: number): void {
+    const cpu = this.agent.cpus[index];
+    this.#setState(row, PENDING);
+    this.#task_index[row] = index + 1;
+    this.#next[index] = row + 1;
+    this.#last_commit_ns[index] = now_ns;
+    if (this.#preempted[row] !== 0) {
+      this.#preempted[row] = 0;
+      this.#prio_boost[row] = 1;
+    }
+    this.openTransaction(cpu, row, 0, 0, 0);
+    this.addToGroup(cpu);
+  }
+
+  /** The first task in the queue that can be committed now, taken out of the queue; or −1. */
+  #nextTask(): number {
+    const { status, tasks } = this.agent;
+    for (let row = this.#run_queue.popFront(); row >= 0; row = this.#run_queue.popFront()) {
+      const unread = status.barrier(tasks.status_index[row]) !== tasks.seqnum[row];
+      if (!unread && !this.isOnCpu(row)) return row;
+      // Its next message is on the way: look again in the next round.
+      this.#setState(row, YIELDING);
+      this.#yielding.pushBack(row);
+    }
+    return -1;
+  }
+
+  /** Takes note of what became of the transaction of a CPU, if that is known. */
+  #settle(index: number): void {
+    if (this.#next[index] === 0) return;
+    const state = this.agent.txns.state(this.agent.cpus[index]);
+    if (!txnCommitted(state)) return;
+    const row = this.#next[index] - 1;
+    this.#next[index] = 0;
+    if (row < 0) return;
+    const previous = this.#current[index] - 1;
+    if (txnSucceeded(state)) {
+      this.commit_count[0]++;
+      this.#setState(row, ON_CPU);
+      this.#prio_boost[row] = 0;
+      this.#current[index] = row + 1;
+      if (previous >= 0) this.#setState(previous, LEAVING);
+    } else {
+      this.refused_count[0]++;
+      this.#setState(row, BLOCKED);
+      this.#enqueue(row);
+    }
+  }
+
+  /** Before a CPU becomes the global one: its transaction is withdrawn, or decided soon. */
+  protected override beforeHandOff(target_index: number): void {
+    this.agent.txns.abort(this.agent.cpus[target_index]);
+    this.#settle(target_index);
+  }
+
+  #setState(row: number, next: number): void {
+    const legal = ((NEXT_STATES[this.#state[row]] >> next) & 1) !== 0;
+    assertInvariant(legal, "sol: task state may not change so");
+    this.#state[row] = next;
+  }
+
+  /** Puts a task that is on nothing into the run queue: boosted and preempted ones first. */
+  #enqueue(row: number): void {
+    this.#setState(row, QUEUED);
+    if ((this.#prio_boost[row] | this.#preempted[row]) !== 0) this.#run_queue.pushFront(row);
+    else this.#run_queue.pushBack(row);
+  }
+
+  /** Takes a task off whatever it is on. */
+  protected taskOff(row: number): void {
+    const index = this.#task_index[row] - 1;
+    if (this.#state[row] === PENDING) {
+      // A message of a task that has run says that its transaction is decided.
+      this.#settle(index);
+      if (this.#state[row] === PENDING) {
+        this.#next[index] = this.agent.txns.abort(this.agent.cpus[index]) ? 0 : VOID;
+      }
+    }
+    const state = this.#state[row];
+    if (state === QUEUED) this.#run_queue.remove(row);
+    else if (state === YIELDING) this.#yielding.remove(row);
+    else if (state === ON_CPU && this.#current[index] === row + 1) this.#current[index] = 0;
+    if (state !== BLOCKED) this.#setState(row, BLOCKED);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  protected taskNew(row: number, message: MessageCursor): void {
+    if (message.runnable()) this.#enqueue(row);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  protected taskRunnable(row: number, message: MessageCursor): void {
+    this.taskOff(row);
+    this.#prio_boost[row] = message.deferrable() ? 0 : 1;
+    this.#enqueue(row);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  protected taskPreempted(row: number, _message: MessageCursor): void {
+    // Its successor may have been decided since the last pass.
+    if (this.#state[row] === ON_CPU) this.#settle(this.#task_index[row] - 1);
+    const by_agent = this.#state[row] === LEAVING;
+    this.taskOff(row);
+    // Preempted by its successor, it goes to the back.
+    this.#preempted[row] = by_agent ? 0 : 1;
+    this.#enqueue(row);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  protected taskYield(row: number, _message: MessageCursor): void {
+    this.taskOff(row);
+    this.#enqueue(row);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  protected taskLatchFailure(row: number, _message: MessageCursor): void {
+    this.taskOff(row);
+    this.#prio_boost[row] = 1;
+    this.#enqueue(row);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  protected taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
+    if (this.#state[row] === PENDING) this.#settle(this.#task_index[row] - 1);
+    if (on_cpu && this.#state[row] === ON_CPU) return;
+    this.taskOff(row);
+    if (runnable) this.#enqueue(row);
+  }
+
+  /** See {@linkcode Scheduler}. */
+  drained(): boolean {
+    return this.globalCpu() !== this.agent.cpu || this.agent.tasks.liveCount() === 0;
+  }
+
+  /** Text as upstream's dump, reference sections 4.2 and 4.3; only the global agent has one. */
+  dump(flags: number): string {
+    const { tasks, cpus } = this.agent;
+    if (this.globalCpu() !== this.agent.cpu) return "";
+    let text = "";
+    if ((flags & DUMP_ALL_TASKS) !== 0) {
+      text += "task        state       rq_pos  P\n";
+      for (let row = 0; row < tasks.usedCount(); row++) {
+        if (tasks.owner[row] === 0) continue;
+        const cpu = this.#state[row] === ON_CPU ? cpus[this.#task_index[row] - 1] : -1;
+        const state = STATE_NAMES[this.#state[row]].padEnd(12);
+        text += `${this.taskName(row).padEnd(12)}${state}${cpu}\n`;
+      }
+    }
+    const running = cpus.map((cpu, index) => {
+      const row = this.#current[index] - 1;
+      return `${cpu}:${row < 0 ? "none" : this.taskName(row)} `;
+    });
+    text += `SchedState: ${running.join("")} rq_l=${this.#run_queue.length}\n`;
+    return (flags & DUMP_ALL_TASKS) !== 0 ? text + this.#statsText() : text;
+  }
+
+  /** Upstream's figures: how the time of the global agent divides, and what it could take. */
+  #statsText(): string {
+    const [iterations, dispatch_ns, total_ns] = this.#stats;
+    const { state, cpus } = this.agent;
+    const message_count = cpus.reduce((sum, cpu) => sum + state.cpu("message_count", cpu)[0], 0);
+    const per_iteration = message_count / iterations;
+    const t_d = dispatch_ns / iterations / 1000;
+    const t_t = total_ns / iterations / 1000;
+    const t_a = t_t - t_d;
+    const a = per_iteration / t_t;
+    const s = a * t_t / t_d;
+    const figure = (value: number): string => value.toFixed(4);
+    return `${"-".repeat(40)}\n` +
+      `global iterations: ${iterations}, nr_msgs ${message_count}, ` +
+      `msg/iter ${figure(per_iteration)}, total msg rate (A) ${figure(a)}\n` +
+      `T_d: ${figure(t_d)}, T_a: ${figure(t_a)}, T_t: ${figure(t_t)}\n` +
+      `A/S = T_d/T_t: ${figure(t_d / t_t)}, Computed S: ${figure(s)}, L: ${figure(t_a * a)}\n`;
+  }
+}
+
+/**
+ * Mean time of an iteration of the global agent, upstream's RPC 2.
+ *
+ * @param enclave The enclave with the policy on it.
+ * @returns Nanoseconds; 0 before the first iteration.
+ */
+export function schedOverheadNs(enclave: PolicyEnclave): number {
+  const stats = enclave.state.globalF64("stats");
+  return stats[ITERATIONS] === 0 ? 0 : Math.round(stats[TOTAL_NS] / stats[ITERATIONS]);
+}
+
+/** The policy, for every kernel. */
+export function sol(config: SolConfig): PolicyDefinition {
+  return {
+    policyApi: 1,
+    name: "sol",
+    requires: ["group_commit", "greedy_commit"],
+    queues: "global",
+    options: { ...config },
+    layout: (cpu_count) => ({
+      task: { state: "i32", prio_boost: "i32", preempted: "i32", cpu_index: "i32" },
+      cpu: {},
+      global: {
+        ...GLOBAL_AGENT_COLUMNS,
+        run_queue: FIFO_QUEUE_WORDS,
+        yielding: FIFO_QUEUE_WORDS,
+        current: cpu_count,
+        next: cpu_count,
+        last_commit_ns: 2 * cpu_count,
+        stats: 2 * STAT_COUNT,
+      },
+    }),
+    create: (agent) => new SolScheduler(agent, config),
+  };
+}
