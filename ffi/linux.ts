@@ -13,6 +13,7 @@ export const O_RDWR = 2;
 export const O_TRUNC = 0o1000;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
 
 /** Protection of a mapping. */
 export const PROT_READ = 1;
@@ -20,6 +21,7 @@ export const PROT_WRITE = 2;
 /** Flags of `mmap`. */
 export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
+export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_POPULATE = 0x8000;
 
@@ -37,6 +39,18 @@ export const F_SEAL_WRITE = 8;
 /** Flags of `memfd_create`. */
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;
+
+/** ioctl that every descriptor takes: close it on exec. */
+export const FIOCLEX = 0x5451;
+/** Operations of `flock`. */
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+export const LOCK_UN = 8;
+
+/** Flags of `timerfd_create` and `timerfd_settime`. */
+export const CLOCK_MONOTONIC = 1;
+export const TFD_CLOEXEC = 0o2000000;
+export const TFD_TIMER_ABSTIME = 1;
 
 /** Flags of `eventfd`. */
 export const EFD_SEMAPHORE = 1;
@@ -57,6 +71,9 @@ export const SCHED_RESET_ON_FORK = 0x40000000;
 /** Modes of a satellite thread: it calls sched_yield in a loop, or sleeps until it is kicked. */
 export const SATELLITE_YIELD = 0;
 export const SATELLITE_BLOCK = 1;
+
+/** Number of the capability that agents need. */
+export const CAP_SYS_NICE = 23;
 
 /** Bytes of an affinity mask as the C library has it (1024 CPUs). */
 export const CPU_MASK_BYTES = 128;

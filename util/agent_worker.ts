@@ -5,6 +5,7 @@
  */
 import { type AgentTables, runAgentWorker } from "../kernels/agent_worker.ts";
 import type { AgentMessage, AgentSpec } from "../kernels/agent_spec.ts";
+import { GHOST_OPENER } from "../kernels/ghost/ghost_port.ts";
 import { PEER_OPENER } from "../kernels/peer/peer_kernel.ts";
 import {
   fifoCentralized,
@@ -21,7 +22,7 @@ export const AGENT_TABLES: AgentTables = {
     fifo_centralized: (options) => fifoCentralized(options as unknown as FifoCentralizedConfig),
     sol: (options) => sol(options as unknown as SolConfig),
   },
-  ports: { peer: PEER_OPENER },
+  ports: { ghost: GHOST_OPENER, peer: PEER_OPENER },
 };
 
 const scope = globalThis as unknown as {
