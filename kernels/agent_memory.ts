@@ -31,7 +31,7 @@ export function lockAgentMemory(control: MappedEnclave, enclave: PolicyEnclave):
   lockFileMappings(result);
   let [locked_bytes, failed_bytes] = result;
   const state: MemoryRegion = {
-    address: bufferAddress(new Int32Array(enclave.state.buffer)),
+    address: bufferAddress(new Int32Array(enclave.state.buffer as ArrayBuffer)),
     size_bytes: enclave.state.size_bytes,
   };
   const queue_ids = new Set(enclave.queues.map((queue) => queue.id));

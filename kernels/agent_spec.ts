@@ -83,7 +83,7 @@ export interface AgentSpec {
   /** Transaction records. */
   readonly cpu_data_region: MemoryRegion;
   /** Memory of the policy. */
-  readonly state: SharedArrayBuffer;
+  readonly state: SharedArrayBuffer | MemoryRegion;
   /** Most tasks at a time. */
   readonly task_capacity: number;
   /** The agent's control block. */
@@ -94,26 +94,32 @@ export interface AgentSpec {
   readonly pin_cpu: number;
   /** False skips the warm-up, for tests of something else. */
   readonly warm_up: boolean;
+  /** How long to try again while the agent of before is still there, in ms. */
+  readonly busy_ms: number;
 }
 
 // Values of the control block's phase word.
 
-/** The agent waits for the others. */
-export const PHASE_WAIT = 0;
+/** The thread warms up and waits. */
+export const PHASE_WARM_UP = 0;
+/** It becomes the agent and waits for the others. */
+export const PHASE_OPEN = 1;
 /** The first agent looks for tasks that are there already. */
-export const PHASE_DISCOVER = 1;
+export const PHASE_DISCOVER = 2;
 /** The enclave is online. */
-export const PHASE_RUN = 2;
+export const PHASE_RUN = 3;
 
 /** What an agent's thread says. */
 export type AgentMessage =
   | {
-    /** It is an agent, warmed up, and waits. */
-    readonly kind: "ready";
+    /** It is warmed up and waits. */
+    readonly kind: "warm";
     readonly tid: number;
     /** Time the warm-up took, in ms. */
     readonly warm_up_ms: number;
   }
+  /** It is an agent and waits. */
+  | { readonly kind: "ready" }
   /** It has looked for tasks. */
   | { readonly kind: "discovered" }
   /** It has left, as it was told to or because the enclave is gone. */

@@ -22,7 +22,9 @@ import {
   type AgentMessage,
   type AgentSpec,
   type MappedEnclave,
+  type MemoryRegion,
   PHASE_DISCOVER,
+  PHASE_OPEN,
   PHASE_RUN,
   type PolicyChoice,
   type PortOpener,
@@ -50,8 +52,14 @@ export interface AgentThreadsOptions {
   readonly lock_memory?: boolean;
   /** See {@linkcode AgentSpec.warm_up}. True unless told otherwise. */
   readonly warm_up?: boolean;
-  /** How long the agents may take until all are ready. */
+  /** How long the agents may take for each of: warm-up, becoming agents, looking for tasks. */
   readonly start_timeout_ms?: number;
+  /** Waits, when all threads are warm, until they may become agents; a take-over is quicker so. */
+  readonly awaitTurn?: () => Promise<void>;
+  /** See {@linkcode AgentSpec.busy_ms}. 0 unless told otherwise. */
+  readonly busy_ms?: number;
+  /** Where the state is mapped, unless it is a SharedArrayBuffer. */
+  readonly state_region?: MemoryRegion;
 }
 
 /** How long {@linkcode AgentThreads.stop} waits. */
@@ -96,6 +104,7 @@ interface AgentHandle {
   readonly cpu: number;
   readonly worker: Worker;
   readonly control: Int32Array;
+  readonly warm: PromiseWithResolvers<void>;
   readonly ready: PromiseWithResolvers<void>;
   readonly discovered: PromiseWithResolvers<void>;
   readonly ended: PromiseWithResolvers<void>;
@@ -162,6 +171,7 @@ export class AgentThreads {
       cpu,
       worker,
       control,
+      warm: Promise.withResolvers(),
       ready: Promise.withResolvers(),
       discovered: Promise.withResolvers(),
       ended: Promise.withResolvers(),
@@ -196,20 +206,23 @@ export class AgentThreads {
       queue_region: enclave.queueRegion(queue_ids[cpus.indexOf(cpu)]),
       status_region: enclave.status_region,
       cpu_data_region: enclave.cpu_data_region,
-      state: on_it.state.buffer,
+      state: this.#options.state_region ?? on_it.state.buffer as SharedArrayBuffer,
       task_capacity: on_it.state.shape.task_capacity,
       control: control.buffer,
       thread_name: `ap_task_${cpu}`,
       pin_cpu: pin ?? true ? cpu : -1,
       warm_up: warm_up ?? true,
+      busy_ms: this.#options.busy_ms ?? 0,
     };
   }
 
   #receive(agent: AgentHandle, message: AgentMessage): void {
     switch (message.kind) {
-      case "ready":
+      case "warm":
         agent.tid = message.tid;
         agent.warm_up_ms = message.warm_up_ms;
+        return agent.warm.resolve();
+      case "ready":
         return agent.ready.resolve();
       case "discovered":
         return agent.discovered.resolve();
@@ -255,6 +268,10 @@ export class AgentThreads {
 
   /** All agents there, then tasks found, then online: the order that the kernel wants. */
   async #bringUp(timeout_ms: number): Promise<void> {
+    const all_warm = Promise.all(this.#agents.map((agent) => agent.warm.promise));
+    await this.#await("warmed up", all_warm, timeout_ms);
+    await this.#options.awaitTurn?.();
+    for (const agent of this.#agents) this.#setPhase(agent, PHASE_OPEN);
     const all_ready = Promise.all(this.#agents.map((agent) => agent.ready.promise));
     await this.#await("ready", all_ready, timeout_ms);
     const [first] = this.#agents;
@@ -357,6 +374,7 @@ export class AgentThreads {
   }
 
   async #stop(drain_ms: number, leave_ms: number): Promise<AgentsReport> {
+    this.#options.enclave.goOffline();
     const has_failed = this.#failures.length > 0;
     // After a failure nothing is to be finished: what is queued may wait for ever.
     const drained = !has_failed && drain_ms > 0 && await this.#leave(STOP_WHEN_DRAINED, drain_ms);

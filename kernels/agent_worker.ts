@@ -15,6 +15,7 @@ import { AgentContext } from "../lib/agent_context.ts";
 import { CONTROL_PHASE_WORD, runAgent } from "../lib/agent_loop.ts";
 import { EnclaveError } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
+import { type AgentPort, EBUSY } from "./kernel.ts";
 import { assertInvariant } from "../lib/invariant.ts";
 import type { Policy, PolicyDefinition } from "../lib/policy.ts";
 import { SharedState } from "../lib/shared_state.ts";
@@ -24,12 +25,16 @@ import {
   type AgentSpec,
   type MemoryRegion,
   PHASE_DISCOVER,
-  PHASE_WAIT,
+  PHASE_OPEN,
+  PHASE_RUN,
+  PHASE_WARM_UP,
   type PolicyTable,
   type PortOpener,
   type PortTable,
 } from "./agent_spec.ts";
 
+/** Pause between two tries to become the agent in place of another one. */
+const BUSY_PAUSE_MS = 0.1;
 /** Exit status after a broken invariant, or a policy that threw. */
 const EXIT_BROKEN = 3;
 
@@ -112,17 +117,32 @@ class AgentThread {
     return report.duration_ns / 1e6;
   }
 
+  /** A port, as soon as the agent of before has left. */
+  #openPort(control: Int32Array): AgentPort | number {
+    const { clockMonotonicNs } = loadShim();
+    const end_ns = clockMonotonicNs() + this.#spec.busy_ms * 1e6;
+    for (;;) {
+      const port = this.#opener.open(this.#spec);
+      if (port !== -EBUSY || clockMonotonicNs() >= end_ns) return port;
+      // An order to leave ends the wait.
+      if (Atomics.load(control, CONTROL_PHASE_WORD) !== PHASE_OPEN) return port;
+      Atomics.wait(control, CONTROL_PHASE_WORD, PHASE_OPEN, BUSY_PAUSE_MS);
+    }
+  }
+
   /** Becomes the agent. */
-  #open(): { agent: AgentContext; policy: Policy } {
+  #open(control: Int32Array): { agent: AgentContext; policy: Policy } {
     const spec = this.#spec;
-    const port = this.#opener.open(spec);
+    const port = this.#openPort(control);
     if (typeof port === "number") {
       throw new EnclaveError(`become the agent of CPU ${spec.cpu}`, port);
     }
     const layout = this.#definition.layout(spec.cpus.length);
     const { name } = this.#definition;
     const shape = { policy: name, layout, task_capacity: spec.task_capacity, cpus: spec.cpus };
-    const state = new SharedState(shape, spec.state);
+    const { state: memory } = spec;
+    const buffer = "address" in memory ? bufferAt(memory.address, memory.size_bytes) : memory;
+    const state = new SharedState(shape, buffer);
     state.cpu("agent_status_index", spec.cpu)[0] = port.status_index + 1;
     const agent = new AgentContext(port, {
       abi: this.#abi,
@@ -141,10 +161,12 @@ class AgentThread {
     const control = new Int32Array(this.#spec.control);
     prepareThread(this.#spec);
     const warm_up_ms = this.#warmUp();
-    const { agent, policy } = this.#open();
+    post({ kind: "warm", tid: loadShim().gettid(), warm_up_ms });
+    if (awaitPhase(control, PHASE_WARM_UP) === PHASE_RUN) return;
+    const { agent, policy } = this.#open(control);
     try {
-      post({ kind: "ready", tid: loadShim().gettid(), warm_up_ms });
-      if (awaitPhase(control, PHASE_WAIT) === PHASE_DISCOVER) {
+      post({ kind: "ready" });
+      if (awaitPhase(control, PHASE_OPEN) === PHASE_DISCOVER) {
         policy.discover();
         post({ kind: "discovered" });
         awaitPhase(control, PHASE_DISCOVER);

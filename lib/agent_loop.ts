@@ -76,7 +76,13 @@ export function carryOut(verdict: Verdict, policy: YieldChoice, port: AgentPort)
  */
 export function runAgent(agent: AgentContext, policy: Policy, control: Int32Array): void {
   const meter = new StepMeter(agent);
-  while (runSteps(agent, policy, meter, control));
+  agent.state.cpuF64("began_ns", agent.cpu)[0] = agent.port.nowNs();
+  try {
+    while (runSteps(agent, policy, meter, control));
+  } finally {
+    // A successor reads it, to tell how long nobody scheduled.
+    agent.state.cpuF64("ended_ns", agent.cpu)[0] = agent.port.nowNs();
+  }
 }
 
 /**

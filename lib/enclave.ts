@@ -25,6 +25,10 @@ export interface PolicyEnclaveOptions {
   readonly task_capacity?: number;
   /** Slots per message queue; a power of two. */
   readonly queue_elem_count?: number;
+  /** Makes the memory that the policy's instances share; zero, of so many bytes. */
+  readonly makeState?: (size_bytes: number) => ArrayBufferLike;
+  /** Other agents may still be online; {@linkcode PolicyEnclave.takeOver} comes later. */
+  readonly is_early?: boolean;
 }
 
 /** A call that the kernel refused while an enclave was set up. */
@@ -86,10 +90,8 @@ export class PolicyEnclave {
     }
     const cpus = control.cpus();
     if (cpus.length === 0) throw new EnclaveError("run a policy on no CPU", -ENODEV);
-    // Its tasks would get our default queue, and nobody would read it.
-    if (control.isOnline()) {
-      throw new EnclaveError("take an enclave whose agents are online", -EBUSY);
-    }
+    const is_early = options.is_early ?? false;
+    if (!is_early) this.#checkOffline(control);
     this.#kernel = kernel;
     this.control = control;
     this.policy = policy;
@@ -103,12 +105,29 @@ export class PolicyEnclave {
         layout: policy.layout(cpus.length),
         task_capacity: options.task_capacity ?? MAX_TASK_COUNT,
         cpus: [...cpus],
-      });
-      check("set the default queue", control.setDefaultQueue(this.queues[0].id));
+      }, options.makeState);
+      if (!is_early) this.takeOver();
     } catch (error) {
       this.close();
       throw error;
     }
+  }
+
+  /** Its tasks would get our default queue, and nobody would read it. */
+  #checkOffline(control: EnclaveControl): void {
+    if (control.isOnline()) {
+      throw new EnclaveError("take an enclave whose agents are online", -EBUSY);
+    }
+  }
+
+  /**
+   * Makes new tasks and agents use our queue; only needed after an early construction.
+   *
+   * @throws {EnclaveError} If other agents are online, or the kernel refuses.
+   */
+  takeOver(): void {
+    this.#checkOffline(this.control);
+    check("set the default queue", this.control.setDefaultQueue(this.queues[0].id));
   }
 
   #createQueue(elem_count: number, wakeup_cpus: readonly number[]): Queue {
@@ -163,10 +182,15 @@ export class PolicyEnclave {
     this.#online = true;
   }
 
-  /** Gives the enclave's queues up; its tasks stay. */
-  close(): void {
+  /** Tells the kernel, and a successor that waits, that the agents are about to leave. */
+  goOffline(): void {
     if (this.#online) this.control.setOnline(false);
     this.#online = false;
+  }
+
+  /** Gives the enclave's queues up; its tasks stay. */
+  close(): void {
+    this.goOffline();
     for (const queue of this.#open_queues.splice(0)) this.control.closeQueue(queue.id);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Everything that the policy instances of one enclave share: one SharedArrayBuffer, laid out from a
+ * Everything that the policy instances of one enclave share: one block of memory, laid out from a
  * declaration. Instances keep no state of their own, so that any of them can be replaced.
  *
  * @module
@@ -49,6 +49,8 @@ const BASE_CPU: Readonly<Record<string, ColumnType>> = {
   overflow_count: "i32",
   rescan_wanted: "i32",
   rescan_count: "i32",
+  began_ns: "f64",
+  ended_ns: "f64",
 };
 
 const LINE_WORDS = 32;
@@ -80,8 +82,8 @@ export const ALLOCATOR_WORDS = 4;
 
 /** The shared memory of one enclave's policy. */
 export class SharedState {
-  /** The memory itself, to hand to other threads. */
-  readonly buffer: SharedArrayBuffer;
+  /** The memory itself, to hand to other threads: shared, or a mapping of shared memory. */
+  readonly buffer: ArrayBufferLike;
   /** The parameters the layout was made from. */
   readonly shape: SharedStateShape;
   /** Power of two, at least the task capacity. */
@@ -100,9 +102,13 @@ export class SharedState {
    * Lays the declared columns out in shared memory.
    *
    * @param shape Equal in every thread.
-   * @param buffer Memory made by another instance of the same shape; fresh memory if left out.
+   * @param buffer Memory of another instance of the same shape, or what makes some that is zero; a
+   * SharedArrayBuffer if left out.
    */
-  constructor(shape: SharedStateShape, buffer?: SharedArrayBuffer) {
+  constructor(
+    shape: SharedStateShape,
+    buffer?: ArrayBufferLike | ((size_bytes: number) => ArrayBufferLike),
+  ) {
     this.shape = shape;
     let slots = 16;
     while (slots < shape.task_capacity) slots *= 2;
@@ -117,7 +123,9 @@ export class SharedState {
     at = line(at + sharedTaskMapWords(shape.task_capacity));
     at = place(this.#task, { ...BASE_TASK, ...shape.layout.task }, shape.task_capacity, at);
     this.size_bytes = line(at) * 4;
-    this.buffer = buffer ?? new SharedArrayBuffer(this.size_bytes);
+    this.buffer = typeof buffer === "function"
+      ? buffer(this.size_bytes)
+      : buffer ?? new SharedArrayBuffer(this.size_bytes);
     assertInvariant(this.buffer.byteLength === this.size_bytes, "state of another shape");
   }
 
@@ -182,6 +190,13 @@ export class SharedState {
     const placement = find(this.#cpu, name, undefined);
     const start = this.#cpu_start + this.#cpu_stride * this.cpuIndex(cpu);
     return this.#view(placement, start + placement.offset);
+  }
+
+  /** A CPU column of doubles of one CPU. */
+  cpuF64(name: string, cpu: number): Float64Array {
+    const placement = find(this.#cpu, name, "f64");
+    const start = this.#cpu_start + this.#cpu_stride * this.cpuIndex(cpu);
+    return new Float64Array(this.buffer, (start + placement.offset) * 4, 1);
   }
 
   /** The words of a column of the enclave. */

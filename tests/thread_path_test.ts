@@ -292,7 +292,7 @@ Deno.test("agents that cannot start leave nothing behind", async () => {
   const cases: [Partial<AgentThreadsOptions>, RegExp][] = [
     [{ choice: { name: "nonesuch", options: {} } }, /no policy "nonesuch" in this program/],
     [{ worker_url: "data:text/javascript,throw new Error('no module')" }, /no module/],
-    [{ worker_url: "data:text/javascript,0", start_timeout_ms: 100 }, /not ready within 100 ms/],
+    [{ worker_url: "data:text/javascript,0", start_timeout_ms: 100 }, /not warmed up within 100 ms/],
     [planted("throwing"), /agent of CPU 1: RangeError: planted: no such row/],
   ];
   for (const [agents, message] of cases) {
@@ -314,6 +314,37 @@ Deno.test("a CPU that has an agent gets no second one", async () => {
     const error = await assertRejects(() => AgentThreads.start(options), OperatingError);
     assert(/CPU 3: Cannot become the agent of CPU 3: errno 16/.test(error.message), error.message);
     assertEquals(control.agentStatusIndex(0), -22);
+  });
+});
+
+Deno.test("with patience an agent follows the one before, and its first step is dated", async () => {
+  await withPeer({}, { busy_ms: HANG_MS }, async ({ control, kernel, options, enclave }) => {
+    enclave.becomeAgent(3);
+    let turn_ns = 0;
+    const awaitTurn = (): Promise<void> => {
+      setTimeout(() => {
+        turn_ns = kernel.nowNs();
+        control.agentDied(3);
+      }, 50);
+      return Promise.resolve();
+    };
+    const threads = await AgentThreads.start({ ...options, awaitTurn });
+    kernel.start();
+    await until(() => options.control.cpus().every((cpu) => kernel.agentState(cpu) > 0));
+    await until(() => enclave.state.cpuF64("began_ns", 3)[0] > turn_ns);
+    assertEquals(enclave.state.cpuF64("ended_ns", 3)[0], 0);
+    assertEquals((await threads.stop()).left_count, 4);
+    assertGreater(enclave.state.cpuF64("ended_ns", 3)[0], turn_ns);
+  });
+});
+
+Deno.test("whoever waits for the agent before leaves at once when told to", async () => {
+  await withPeer({}, { busy_ms: HANG_MS, start_timeout_ms: 200 }, async ({ options, enclave }) => {
+    enclave.becomeAgent(3);
+    const begin_ms = performance.now();
+    const error = await assertRejects(() => AgentThreads.start(options), OperatingError);
+    assert(/not ready within 200 ms/.test(error.message), error.message);
+    assert(performance.now() - begin_ms < HANG_MS / 2);
   });
 });
 
