@@ -177,19 +177,8 @@ export class GhostEnclave implements MappedEnclave {
 
   // ---- queues ----
 
-  /**
-   * See {@linkcode EnclaveControl.createQueue}. The first queue claims the enclave for this
-   * process: −EBUSY if another one has claimed it and not gone online yet.
-   */
+  /** See {@linkcode EnclaveControl.createQueue}. */
   createQueue(elem_count: number, numa_node: number, flags: number): Queue | number {
-    const claimed = this.#claim();
-    if (claimed < 0) return claimed;
-    const queue = this.#openQueue(elem_count, numa_node, flags);
-    if (typeof queue === "number" && this.#queues.size === 0) this.#unclaim();
-    return queue;
-  }
-
-  #openQueue(elem_count: number, numa_node: number, flags: number): Queue | number {
     const file = this.#ioctls.createQueue(elem_count, numa_node, flags);
     if (typeof file === "number") return file;
     const mapping = GhostMapping.map(this.#host, file.fd, file.size_bytes, PROT_READ | PROT_WRITE);
@@ -223,9 +212,13 @@ export class GhostEnclave implements MappedEnclave {
     return result;
   }
 
-  /** See {@linkcode EnclaveControl.setDefaultQueue}. */
+  /**
+   * See {@linkcode EnclaveControl.setDefaultQueue}. Whoever sets it takes the enclave: −EBUSY if
+   * another process has taken it, though it may not be online yet.
+   */
   setDefaultQueue(queue_id: number): number {
-    return this.#ioctls.setDefaultQueue(queue_id);
+    const claimed = this.#claim();
+    return claimed < 0 ? claimed : this.#ioctls.setDefaultQueue(queue_id);
   }
 
   /** See {@linkcode EnclaveControl.configQueueWakeup}. */

@@ -1,7 +1,7 @@
 /**
- * What the ghOSt kernel's control plane and its agents need of the host, and no more: files, ioctls,
- * memory, time and the calling thread. Handed in, so that tests can put a scripted ghostfs in its
- * place; {@linkcode shimHost} in shim_host.ts is the real one.
+ * What the ghOSt kernel's control plane and its agents need of the host, and no more: files,
+ * ioctls, memory, time and the calling thread. Handed in, so that tests can put a scripted ghostfs
+ * in its place; {@linkcode shimHost} in shim_host.ts is the real one.
  *
  * Calls that can fail return −errno.
  *

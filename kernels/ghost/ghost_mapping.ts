@@ -1,7 +1,7 @@
 /**
- * Files of ghostfs and queues that are mapped. The kernel takes the pages of ghostfs files away when
- * an enclave is destroyed, and a later read would kill the process; so private memory is put in
- * their place before.
+ * Files of ghostfs and queues that are mapped. The kernel takes the pages of ghostfs files away
+ * when an enclave is destroyed, and a later read would kill the process; so private memory is put
+ * in their place before.
  *
  * @module
  */

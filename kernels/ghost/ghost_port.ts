@@ -10,14 +10,11 @@ import { SCHED_RESET_ON_FORK } from "../../ffi/linux.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
 import type { DryRunPort } from "../../lib/synthetic_kernel.ts";
 import type { AgentSpec, PortOpener } from "../agent_spec.ts";
-import { EBUSY, EINVAL, ENODEV, ESRCH, ESTALE } from "../kernel.ts";
+import { EINVAL, ENODEV, ESRCH, ESTALE } from "../kernel.ts";
 import type { GhostHost } from "./ghost_host.ts";
 import { GhostIoctls } from "./ghost_ioctls.ts";
 import { shimHost } from "./shim_host.ts";
 
-/** How long a new agent waits for the old one of its CPU to be gone. */
-const OLD_AGENT_MS = 5000;
-const OLD_AGENT_POLL_MS = 1;
 const NO_FD = -1;
 
 /** One agent's port. */
@@ -154,29 +151,17 @@ export interface AgentAccess {
   readonly queue_fd: number;
 }
 
-/** Asks until the old agent of the CPU is gone. */
-function sendBecomeAgent(host: GhostHost, { ctl_fd, abi, cpu, queue_fd }: AgentAccess): number {
-  const command = becomeAgentCommand(abi, cpu, queue_fd);
-  const end_ns = host.nowNs() + OLD_AGENT_MS * 1e6;
-  let result = host.writeText(ctl_fd, command);
-  while (result === -EBUSY && host.nowNs() < end_ns) {
-    host.sleepMs(OLD_AGENT_POLL_MS);
-    result = host.writeText(ctl_fd, command);
-  }
-  return result;
-}
-
 /**
  * Makes the calling thread the agent of a CPU.
  *
  * @param host The host.
  * @param access The enclave and the CPU.
- * @returns The port; or −EBUSY if the CPU has an agent that does not go, −ENODEV if the enclave
+ * @returns The port; or −EBUSY while the CPU has another agent, −ENODEV if the enclave
  * lacks the CPU or is gone, −ENXIO without a queue, −EPERM without CAP_SYS_NICE, −EBADF for a bad
  * queue, −EINVAL if the thread is not what it should be afterwards.
  */
 export function becomeGhostAgent(host: GhostHost, access: AgentAccess): GhostAgentPort | number {
-  const { ctl_fd, abi, cpu } = access;
+  const { ctl_fd, abi, cpu, queue_fd } = access;
   if (!abi.become_agent_takes_cpu) {
     // This kernel makes the thread the agent of the CPU that it happens to be on.
     const pinned = host.pinThread(cpu);
@@ -185,7 +170,7 @@ export function becomeGhostAgent(host: GhostHost, access: AgentAccess): GhostAge
   // Opened before: an agent that is in the way of everybody else must not wait for memory.
   const timer_fd = host.createTimer();
   if (timer_fd < 0) return timer_fd;
-  let result = sendBecomeAgent(host, access);
+  let result = host.writeText(ctl_fd, becomeAgentCommand(abi, cpu, queue_fd));
   if (result >= 0) {
     const is_agent = host.threadPolicy() === (SCHED_GHOST | SCHED_RESET_ON_FORK) &&
       host.currentCpu() === cpu;
