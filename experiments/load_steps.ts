@@ -13,13 +13,14 @@ export interface ThreadKind {
   readonly steps: readonly LoadStep[];
 }
 
-/** A token, which one thread gives and one takes: a number, or one of each sibling's. */
-export type Word = number | typeof OWN_WORD | typeof PARTNER_WORD;
+/** A word of which one thread gives the token and one takes it, by its number. */
+export type Word = number | SiblingWord;
 
-/** The word of the thread itself. */
-export const OWN_WORD = "own";
-/** The word of its partner among its siblings: 0 and 1 are partners, 2 and 3, and so on. */
-export const PARTNER_WORD = "partner";
+/** A word for each thread of a fork: the number is `first` plus its place among its siblings. */
+export interface SiblingWord {
+  /** Number of the first sibling's word. */
+  readonly first: number;
+}
 
 /** One step. */
 export type LoadStep =

@@ -27,12 +27,10 @@ import {
   LOAD_RUN,
   LOAD_SLEEP,
   LOAD_TAKE,
-  LOAD_WORD_OWN,
-  LOAD_WORD_PARTNER,
   LOAD_YIELD,
   type NativeProgram,
 } from "../ffi/load.ts";
-import { type LoadStep, OWN_WORD, PARTNER_WORD, type ThreadKind, type Word } from "./load_steps.ts";
+import type { LoadStep, ThreadKind, Word } from "./load_steps.ts";
 
 /** Deepest nesting of loops that the native side keeps count of. */
 const DEPTH_MAX = 8;
@@ -43,6 +41,8 @@ export interface CompiledLoad {
   readonly program: NativeProgram;
   /** Texts of its faults by number. */
   readonly texts: readonly string[];
+  /** How many threads a fork of each kind starts. */
+  readonly fork_counts: readonly number[];
 }
 
 /** What a fault that the load did not name itself means; completes "expected that ...". */
@@ -57,13 +57,21 @@ class Compiler {
   readonly ops: number[] = [];
   readonly texts: string[] = [];
   readonly kinds: ThreadKind[] = [];
-  word_count = 0;
-  sibling_max = 1;
+  readonly fork_counts: number[] = [];
+  #first_word_max = 0;
+  #sibling_max = 1;
   #depth = 0;
 
   kind(kind: ThreadKind): number {
     const known = this.kinds.indexOf(kind);
-    return known >= 0 ? known : this.kinds.push(kind) - 1;
+    if (known >= 0) return known;
+    this.fork_counts.push(1);
+    return this.kinds.push(kind) - 1;
+  }
+
+  /** Enough for every sibling to have a word behind the last one that is named. */
+  get word_count(): number {
+    return this.#first_word_max + this.#sibling_max;
   }
 
   get place(): number {
@@ -87,11 +95,11 @@ class Compiler {
     return known >= 0 ? known : this.texts.push(what) - 1;
   }
 
-  #word(word: Word): number {
-    if (word === OWN_WORD) return LOAD_WORD_OWN;
-    if (word === PARTNER_WORD) return LOAD_WORD_PARTNER;
-    this.word_count = Math.max(this.word_count, word + 1);
-    return word;
+  #onWord(code: number, word: Word, count = 0): number {
+    const is_sibling = typeof word !== "number";
+    const first = is_sibling ? word.first : word;
+    this.#first_word_max = Math.max(this.#first_word_max, first);
+    return this.emit(code, first, count, is_sibling ? 1 : 0);
   }
 
   #step(step: LoadStep): number {
@@ -109,8 +117,7 @@ class Compiler {
       case "expect":
         return this.emit(LOAD_EXPECT, step.in_ghost ? 1 : 0, this.#text(step.what));
       case "fork":
-        this.sibling_max = Math.max(this.sibling_max, step.count);
-        return this.emit(LOAD_FORK, this.kind(step.thread), step.count);
+        return this.#fork(step.thread, step.count);
       case "join":
         return this.emit(LOAD_JOIN);
       case "only_in_ghost":
@@ -120,16 +127,23 @@ class Compiler {
       case "drive_out":
         return this.emit(LOAD_DRIVE, this.#text(step.what));
       case "give":
-        return this.emit(LOAD_GIVE, this.#word(step.word));
+        return this.#onWord(LOAD_GIVE, step.word);
       case "take":
-        return this.emit(LOAD_TAKE, this.#word(step.word));
+        return this.#onWord(LOAD_TAKE, step.word);
       case "barrier":
-        return this.emit(LOAD_BARRIER, this.#word(step.word), step.count);
+        return this.#onWord(LOAD_BARRIER, step.word, step.count);
       case "loop":
         return this.#loop(step.count, step.body);
       case "chance":
         return this.#chance(step);
     }
+  }
+
+  #fork(thread: ThreadKind, count: number): number {
+    const kind = this.kind(thread);
+    this.#sibling_max = Math.max(this.#sibling_max, count);
+    this.fork_counts[kind] = Math.max(this.fork_counts[kind], count);
+    return this.emit(LOAD_FORK, kind, count);
   }
 
   #loop(count: number, body: readonly LoadStep[]): number {
@@ -175,7 +189,6 @@ export function compileSteps(root: ThreadKind): CompiledLoad {
     kind_starts: Int32Array.from(starts),
     kind_names: compiler.kinds.map(({ name }) => name),
     word_count: compiler.word_count,
-    sibling_max: compiler.sibling_max,
   };
-  return { program, texts: compiler.texts };
+  return { program, texts: compiler.texts, fork_counts: compiler.fork_counts };
 }

@@ -5,7 +5,7 @@
  */
 import { type Action, run, sleep, yieldCpu } from "../kernels/sim/actions.ts";
 import type { Load, LoadScript, LoadThread, SubTest } from "./load.ts";
-import { type LoadStep, OWN_WORD, PARTNER_WORD, type ThreadKind, type Word } from "./load_steps.ts";
+import type { LoadStep, ThreadKind, Word } from "./load_steps.ts";
 
 /** What moving another thread to another class costs the caller. */
 const MOVE_NS = 2_000;
@@ -13,8 +13,6 @@ const MOVE_NS = 2_000;
 const DRIVE_PAUSE_NS = 15_000;
 /** What a call of futex costs. */
 const FUTEX_NS = 1_000;
-/** Words of siblings come behind those with a number. */
-const SIBLING_WORDS = 1_000;
 
 /** Steps of a thread; the value tells whether the thread is to end. */
 type Steps = Generator<Action, boolean, void>;
@@ -42,9 +40,7 @@ class StepThread {
   }
 
   #word(word: Word): number {
-    if (word === OWN_WORD) return SIBLING_WORDS + this.#sibling;
-    if (word === PARTNER_WORD) return SIBLING_WORDS + (this.#sibling ^ 1);
-    return word;
+    return typeof word === "number" ? word : word.first + this.#sibling;
   }
 
   *#step(step: LoadStep): Steps {

@@ -41,19 +41,15 @@ export const LOAD_ONLY_IN = 13;
 export const LOAD_FAIL = 14;
 /** Moves every child out of the class; fault `a` if one was not in it once. */
 export const LOAD_DRIVE = 15;
-/** Gives the token of word `a`. */
+/** Gives the token of word `a`; with `c` = 1, of word `a` plus the thread's place. */
 export const LOAD_GIVE = 16;
-/** Takes the token of word `a`. */
+/** Takes the token of word `a`; `c` as above. */
 export const LOAD_TAKE = 17;
-/** Waits at word `a` until `b` threads have come. */
+/** Waits at word `a` (`c` as above) until `b` threads have come. */
 export const LOAD_BARRIER = 18;
 
 /** Numbers of an operation: its code and three arguments. */
 export const LOAD_OP_LENGTH = 4;
-/** The word of the thread itself. */
-export const LOAD_WORD_OWN = -1;
-/** The word of the sibling beside it. */
-export const LOAD_WORD_PARTNER = -2;
 /** Bytes of a kind's name, the zero byte included. */
 export const LOAD_NAME_BYTES = 16;
 
@@ -84,10 +80,8 @@ export interface NativeProgram {
   readonly kind_starts: Int32Array<ArrayBuffer>;
   /** Name of each kind. */
   readonly kind_names: readonly string[];
-  /** Words with a number. */
+  /** Number of words. */
   readonly word_count: number;
-  /** Most threads that one fork starts. */
-  readonly sibling_max: number;
 }
 
 /** What a run needs beside its program. */
@@ -260,7 +254,6 @@ export class LoadThreads {
       program.kind_names.length,
       options.thread_capacity,
       program.word_count,
-      program.sibling_max,
       options.seed,
       options.policy,
       options.join_fd,

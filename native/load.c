@@ -31,7 +31,6 @@ enum load_config {
     CONFIG_KIND_COUNT,
     CONFIG_THREAD_CAPACITY,
     CONFIG_WORD_COUNT,
-    CONFIG_SIBLING_MAX,
     CONFIG_SEED,
     CONFIG_POLICY,
     CONFIG_JOIN_FD,
@@ -182,7 +181,7 @@ static void *zeroed(size_t alignment, size_t bytes)
 static int allocate(struct load *load)
 {
     size_t capacity = (size_t)load->thread_capacity;
-    size_t word_count = (size_t)(load->word_count + load->sibling_max + 2);
+    size_t word_count = (size_t)load->word_count + 1;
     load->threads = zeroed(64, capacity * sizeof(*load->threads));
     load->words = zeroed(64, word_count * sizeof(*load->words));
     load->requests = calloc(capacity, sizeof(*load->requests));
@@ -199,7 +198,7 @@ static int allocate(struct load *load)
 
 static int is_config_bad(const double *config)
 {
-    for (int i = CONFIG_OP_COUNT; i <= CONFIG_SIBLING_MAX; i++)
+    for (int i = CONFIG_OP_COUNT; i <= CONFIG_WORD_COUNT; i++)
         if (!(config[i] >= 0 && config[i] <= COUNT_MAX))
             return 1;
     return config[CONFIG_OP_COUNT] < 1 || config[CONFIG_KIND_COUNT] < 1
@@ -220,7 +219,6 @@ SHIM_API double shim_load_create(const double *config, const void *ops, const vo
     load->kind_count = (int32_t)config[CONFIG_KIND_COUNT];
     load->thread_capacity = (int32_t)config[CONFIG_THREAD_CAPACITY];
     load->word_count = (int32_t)config[CONFIG_WORD_COUNT];
-    load->sibling_max = (int32_t)config[CONFIG_SIBLING_MAX];
     load->policy = (int32_t)config[CONFIG_POLICY];
     load->join_fd = (int32_t)config[CONFIG_JOIN_FD];
     load->cpu_mask_bytes = (int32_t)config[CONFIG_CPU_MASK_BYTES];
@@ -296,7 +294,7 @@ SHIM_API void shim_load_stop(double handle)
 {
     struct load *load = shim_pointer(handle);
     atomic_store(&load->stop, 1);
-    for (int32_t i = 0; i < load->word_count + load->sibling_max + 2; i++) {
+    for (int32_t i = 0; i < load->word_count; i++) {
         atomic_store(&load->words[i].value, LOAD_VALUE_STOPPED);
         shim_futex_wake_word((uint32_t *)&load->words[i].value, INT_MAX);
     }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 /* Operations: a code and up to three arguments. */
+/* A word is number a, or with c = 1 number a plus the thread's place among its siblings. */
 enum load_code {
     LOAD_EXIT = 0,
     LOAD_RUN = 1,      /* use the CPU for a ns, and up to b ns more */
@@ -34,10 +35,6 @@ enum load_code {
     LOAD_TAKE = 17,    /* take the token of word a; wait for it */
     LOAD_BARRIER = 18, /* wait at word a until b threads have come */
 };
-
-/* Words that depend on who asks: a thread's own, and that of the sibling beside it (0-1, 2-3). */
-#define LOAD_WORD_OWN (-1)
-#define LOAD_WORD_PARTNER (-2)
 
 /* Faults that the load did not name itself. */
 #define LOAD_FAULT_ENTER (-1)
@@ -104,8 +101,7 @@ struct load {
     struct load_thread *threads;
     int32_t thread_capacity;
     struct load_word *words;
-    int32_t word_count; /* those with a number; one for each sibling follows */
-    int32_t sibling_max;
+    int32_t word_count;
     int32_t policy;     /* what sched_getscheduler says of a thread in the enclave */
     int32_t join_fd;    /* takes "0" for the writing thread; -1: the caller joins threads */
     void *cpu_mask;

@@ -120,14 +120,9 @@ static void drive_out(struct load_thread *self, int32_t text)
         load_fault(self, text, moved_count);
 }
 
-static struct load_word *word_of(struct load_thread *self, double operand)
+static struct load_word *word_of(struct load_thread *self, const struct load_op *op)
 {
-    struct load *load = self->load;
-    if (operand == LOAD_WORD_OWN)
-        return &load->words[load->word_count + self->sibling];
-    if (operand == LOAD_WORD_PARTNER)
-        return &load->words[load->word_count + (self->sibling ^ 1)];
-    return &load->words[(int32_t)operand];
+    return &self->load->words[(int32_t)op->a + (op->c != 0 ? self->sibling : 0)];
 }
 
 static void count_latency(struct load_thread *self, uint64_t ns)
@@ -263,13 +258,13 @@ static int act(struct load_thread *self, const struct load_op *op)
         drive_out(self, (int32_t)op->a);
         return 1;
     case LOAD_GIVE:
-        give(self, word_of(self, op->a));
+        give(self, word_of(self, op));
         return 1;
     case LOAD_TAKE:
-        take(self, word_of(self, op->a));
+        take(self, word_of(self, op));
         return 1;
     case LOAD_BARRIER:
-        meet(self, word_of(self, op->a), (uint32_t)op->b);
+        meet(self, word_of(self, op), (uint32_t)op->b);
         return 1;
     default:
         return 0;

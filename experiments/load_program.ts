@@ -1,0 +1,226 @@
+/**
+ * The main function of load executables such as simple_exp: their sub-tests, on pthreads in an
+ * enclave of a real kernel or on the simulated one. Lines are upstream's, reference section 8.14.
+ *
+ * @module
+ */
+import { ShimError, SystemError } from "../ffi/errors.ts";
+import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../ffi/linux.ts";
+import { loadShim } from "../ffi/shim.ts";
+import { cString } from "../ffi/symbols.ts";
+import { SimEnclave } from "../kernels/sim/enclave.ts";
+import { SimPolicyHost } from "../kernels/sim/host.ts";
+import { SimKernel } from "../kernels/sim/sim_kernel.ts";
+import { EXIT_FAILURE, OperatingError, UsageError } from "../lib/errors.ts";
+import type { PolicyDefinition } from "../lib/policy.ts";
+import { VERSION } from "../lib/version.ts";
+import {
+  chooseEnclave,
+  type ChosenEnclave,
+  ENCLAVE_FLAGS,
+  type EnclaveHost,
+  THIS_HOST,
+} from "../util/enclave_choice.ts";
+import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../util/flags.ts";
+import { RealLoad } from "./real_load.ts";
+import { SimLoadRun } from "./sim_load.ts";
+import type { SteppedLoad, SteppedSubTest } from "./sim_steps.ts";
+
+const NS_PER_MS = 1e6;
+const NS_PER_S = 1e9;
+/** CPUs of the simulated machine, and sizes that fit a thousand threads and their children. */
+const SIM_CPUS: readonly number[] = [0, 1];
+const STATUS_WORD_CAPACITY = 8192;
+const TASK_CAPACITY = 4096;
+const QUEUE_ELEM_COUNT = 16_384;
+const BATCH_EVENTS = 10_000;
+
+/** Flags of every load executable. */
+const LOAD_FLAGS: readonly Flag[] = [
+  { name: "kernel", value: "NAME", fallback: "auto", help: "auto, ghost, scx or sim" },
+  ...ENCLAVE_FLAGS,
+  { name: "only", value: "NAME", fallback: "", help: "run this sub-test only" },
+  { name: "seed", value: "N", fallback: "1", help: "seed of the random times" },
+  {
+    name: "timeout",
+    value: "S",
+    fallback: "120",
+    help: "seconds after which a sub-test counts as stuck",
+  },
+  { name: "version", help: "print the version" },
+  { name: "help", help: "print this" },
+];
+
+/** One load executable. */
+export interface LoadProgram {
+  /** Its load; a function if flags of its own change it. */
+  readonly load: SteppedLoad | ((flags: FlagValues) => SteppedLoad | UsageError);
+  /** Its name. */
+  readonly name: string;
+  /** One line for `--help`. */
+  readonly summary: string;
+  /** The policy that `--kernel=sim` runs it under. */
+  readonly sim_policy: PolicyDefinition;
+  /** Flags of its own. */
+  readonly flags?: readonly Flag[];
+}
+
+/** What a load executable uses of its process. */
+export interface LoadHost extends EnclaveHost {
+  /** Writes a line to stdout. */
+  readonly stdout: (line: string) => void;
+  /** Writes a line to stderr. */
+  readonly stderr: (line: string) => void;
+}
+
+/** The process itself. */
+export const PROCESS_LOAD_HOST: LoadHost = {
+  ...THIS_HOST,
+  stdout: (line) => console.log(line),
+  stderr: (line) => console.error(line),
+};
+
+/** What the flags ask for. */
+interface Request {
+  readonly load: SteppedLoad;
+  readonly sub_tests: readonly SteppedSubTest[];
+  readonly seed: number;
+  readonly timeout_ns: number;
+}
+
+/** The descriptor by which a thread joins an enclave of ghostfs itself; −1 if there is none. */
+export function joinFd({ kernel, enclave }: ChosenEnclave): number {
+  if (kernel.kind !== "ghost") return -1;
+  const path = cString(`${enclave.path}/tasks`);
+  return Math.max(loadShim().openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0), -1);
+}
+
+function requestOf(program: LoadProgram, flags: FlagValues): Request | UsageError {
+  const load = typeof program.load === "function" ? program.load(flags) : program.load;
+  if (load instanceof UsageError) return load;
+  const seed = flags.integer("seed", 0, 2 ** 32 - 1);
+  if (seed instanceof UsageError) return seed;
+  const timeout_s = flags.integer("timeout", 1, 86_400);
+  if (timeout_s instanceof UsageError) return timeout_s;
+  const only = flags.text("only");
+  const sub_tests = load.sub_tests.filter(({ name }) => only === "" || name === only);
+  if (sub_tests.length === 0) {
+    const names = load.sub_tests.map(({ name }) => name).join(", ");
+    return new UsageError(`no sub-test ${JSON.stringify(only)} in --only`, `there are: ${names}`);
+  }
+  return { load, sub_tests, seed, timeout_ns: timeout_s * NS_PER_S };
+}
+
+/** Runs it in an enclave of a real kernel. */
+async function runReal(
+  { sub_tests, seed, timeout_ns }: Request,
+  chosen: ChosenEnclave,
+  host: LoadHost,
+): Promise<number> {
+  const { kernel, enclave } = chosen;
+  const join_fd = joinFd(chosen);
+  let status = 0;
+  for (const { name, root, thread_count } of sub_tests) {
+    host.stdout(name);
+    const run = new RealLoad(root, {
+      join: (tid) => enclave.join(tid),
+      join_fd,
+      policy: host.policyOf(kernel.kind),
+      thread_capacity: thread_count + 1,
+      cpu_mask: new Uint8Array(),
+      seed,
+      timeout_ns,
+    });
+    const { time_ns, faults, totals } = await run.finish();
+    host.stdout(` took ${(time_ns / NS_PER_MS).toFixed(2)} ms`);
+    for (const fault of faults) host.stderr(`${name}: ${fault}`);
+    if (faults.length > 0) status = EXIT_FAILURE;
+    if (totals.ended_count < totals.started_count) return status;
+  }
+  return status;
+}
+
+/** Runs it on the simulated kernel, and says so. */
+function runSim(program: LoadProgram, request: Request, host: LoadHost): number {
+  const { load, sub_tests, seed } = request;
+  const policy = program.sim_policy;
+  host.stdout(
+    `simulated: ${SIM_CPUS.length} CPUs, policy ${policy.name}; times are virtual, nothing was ` +
+      "measured on this host",
+  );
+  const kernel = new SimKernel({
+    cpus: SIM_CPUS.length,
+    seed,
+    status_word_capacity: STATUS_WORD_CAPACITY,
+  });
+  const enclave = kernel.createEnclave(SIM_CPUS, kernel.abi.version);
+  if (!(enclave instanceof SimEnclave)) throw new TypeError("the simulated kernel has an enclave");
+  const options = { task_capacity: TASK_CAPACITY, queue_elem_count: QUEUE_ELEM_COUNT };
+  const policy_host = new SimPolicyHost(kernel, enclave, policy, options);
+  const run = new SimLoadRun(kernel.machine, enclave, { ...load, sub_tests }, seed);
+  while (run.advance(BATCH_EVENTS));
+  let status = 0;
+  for (const { name, time_ns, faults } of run.results) {
+    host.stdout(name);
+    host.stdout(` took ${(time_ns / NS_PER_MS).toFixed(2)} ms (simulated)`);
+    for (const fault of faults) host.stderr(`${name}: ${fault}`);
+    if (faults.length > 0) status = EXIT_FAILURE;
+  }
+  if (policy_host.failure === null) return status;
+  host.stderr(`${program.name}: policy ${policy.name}: ${policy_host.failure}`);
+  return EXIT_FAILURE;
+}
+
+async function run(
+  program: LoadProgram,
+  args: readonly string[],
+  host: LoadHost,
+): Promise<number | OperatingError> {
+  const table = [...LOAD_FLAGS, ...program.flags ?? []];
+  const flags = parseFlags(table, args, program.name);
+  if (flags instanceof UsageError) return flags;
+  if (flags.has("help")) {
+    host.stdout(
+      `usage: ${program.name} [FLAGS]   ${program.summary}\n\n${flagsHelp(table)}\n` +
+        "Exit status: 0 ok, 1 a sub-test failed or nothing to run on, 2 usage.",
+    );
+    return 0;
+  }
+  if (flags.has("version")) {
+    host.stdout(`${program.name} ${VERSION}`);
+    return 0;
+  }
+  const request = requestOf(program, flags);
+  if (request instanceof UsageError) return request;
+  if (flags.text("kernel") === "sim") {
+    if (flags.text("enclave") === "") return runSim(program, request, host);
+    return new UsageError("--enclave: the simulated kernel has none of another process", "drop it");
+  }
+  const chosen = await chooseEnclave(flags.text("kernel"), flags.text("enclave"), host);
+  return chosen instanceof OperatingError ? chosen : await runReal(request, chosen, host);
+}
+
+/**
+ * Runs a load executable.
+ *
+ * @param program The executable.
+ * @param args Its arguments.
+ * @param host The process; another one for tests.
+ * @returns The exit status.
+ */
+export async function loadMain(
+  program: LoadProgram,
+  args: readonly string[],
+  host: LoadHost = PROCESS_LOAD_HOST,
+): Promise<number> {
+  let result: number | Error;
+  try {
+    result = await run(program, args, host);
+  } catch (error) {
+    if (!(error instanceof ShimError || error instanceof SystemError)) throw error;
+    result = error;
+  }
+  if (typeof result === "number") return result;
+  host.stderr(`${program.name}: ${result.message}`);
+  return result instanceof OperatingError ? result.exit_status : EXIT_FAILURE;
+}
