@@ -58,8 +58,13 @@ export interface VmResults {
 const SOCKET_WAIT_MS = 5000;
 /** Nehalem: without AVX emulation is faster. */
 const CPU_MODEL = "Nehalem";
+/**
+ * The virtiofs daemon writes into the guest's memory behind QEMU's back, which then goes on with
+ * code that it translated from what a page held before. A kernel that clears pages when it gives
+ * them out (init_on_alloc) lets QEMU see the change.
+ */
 const KERNEL_ARGS = "console=ttyS0 panic=-1 oops=panic quiet tsc=reliable no_timer_check " +
-  "mitigations=off nokaslr audit=0";
+  "mitigations=off nokaslr audit=0 init_on_alloc=1";
 
 /** Arguments of QEMU. */
 export function qemuArgs(options: VmOptions, sockets: string): string[] {
