@@ -57,7 +57,7 @@ export const FORK_NS = 15_000;
 /** Count of a loop that goes on until the load is stopped. */
 export const UNTIL_STOPPED = Infinity;
 
-/** Uses the CPU for a time; with a span, a random time from `min_ns` to below `min_ns + span_ns`. */
+/** Uses the CPU for a random time from `min_ns` to below `min_ns + span_ns`, or for `min_ns`. */
 export function run(min_ns: number, span_ns = 0): LoadStep {
   return { kind: "run", min_ns, span_ns };
 }

@@ -167,7 +167,7 @@ export class RealLoad {
     return [...faults, stuck];
   }
 
-  /** As on the simulated kernel: children of the first thread by themselves, others with parents. */
+  /** As on the simulated kernel: the name of the parent comes first, unless it is the root. */
   #name(index: number): string {
     const facts = this.#threads.thread(index);
     if (facts === undefined) return `thread ${index}`;

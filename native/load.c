@@ -327,7 +327,7 @@ static double cpu_time_ns(int32_t tid)
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-/* One thread: tid, kind, parent, sibling, state, place, CPU, CPU time in ns, yields, gifts, wakes. */
+/* Of a thread: tid, kind, parent, sibling, state, pc, CPU, its time in ns, yields, gifts, wakes. */
 SHIM_API int32_t shim_load_thread(double handle, int32_t index, double *facts)
 {
     struct load *load = shim_pointer(handle);
