@@ -59,6 +59,11 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: true,
     load: () => import("../schedulers/fifo/centralized/agent.ts"),
   },
+  agent_exp: {
+    summary: "agent with the EDF policy",
+    has_file: true,
+    load: () => import("../schedulers/edf/agent.ts"),
+  },
   agent_sol: {
     summary: "agent with the Sol policy, which never waits for a commit",
     has_file: true,
@@ -68,6 +73,16 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     summary: "agent with the Shinjuku policy",
     has_file: true,
     load: () => import("../schedulers/shinjuku/agent.ts"),
+  },
+  simple_exp: {
+    summary: "six small loads of real threads that any policy must survive",
+    has_file: true,
+    load: () => import("../experiments/simple_exp/main.ts"),
+  },
+  microbench: {
+    summary: "yields and wake-ups per second of real threads, and their wake-to-run times",
+    has_file: true,
+    load: () => import("../experiments/microbench/main.ts"),
   },
   pushtosched: {
     summary: "move threads whose TIDs are on stdin to SCHED_OTHER (CFS)",
