@@ -21,13 +21,17 @@ export const SHIM_SOURCES: readonly string[] = [
   "peer_task.c",
   "load.c",
   "load_ops.c",
+  "exec.c",
   "experiment.c",
   "arrivals.c",
   "rocksdb_database.c",
   "rocksdb_load.c",
   "antagonist.c",
+  "guard_image.c",
 ];
-/** Headers of the shim, in native/. */
+/** C sources of the guard, a program that the shim carries. */
+export const GUARD_SOURCES: readonly string[] = ["guard.c", "guard_watch.c", "guard_process.c"];
+/** Headers of the shim, in native/, and what else it contains. */
 export const SHIM_HEADERS: readonly string[] = [
   "shim.h",
   "peer.h",
@@ -35,6 +39,8 @@ export const SHIM_HEADERS: readonly string[] = [
   "experiment.h",
   "hint_table.h",
   "rocksdb_database.h",
+  "guard.h",
+  ...GUARD_SOURCES,
 ];
 /** File name of the shim. */
 export const SHIM_FILE = "libghost_shim.so";
@@ -67,6 +73,8 @@ export interface BuildOptions {
   readonly headers?: readonly string[];
   /** The library to write; its directory is created. */
   readonly out: string;
+  /** More flags for the compiler. */
+  readonly flags?: readonly string[];
   /** The compiler; "cc" unless a test says otherwise. */
   readonly cc?: string;
 }
@@ -141,19 +149,42 @@ export function buildLibrary(options: BuildOptions): string {
   const partial = `${options.out}.${Deno.pid}.${crypto.randomUUID()}`;
   const sources = options.sources.map((name) => `${options.source_dir}/${name}`);
   try {
-    runCc([...CC_FLAGS, ...LIBRARY_FLAGS, "-o", partial, ...sources], options.cc);
+    runCc(
+      [...CC_FLAGS, ...options.flags ?? [], ...LIBRARY_FLAGS, "-o", partial, ...sources],
+      options.cc,
+    );
     Deno.renameSync(partial, options.out);
   } catch (error) {
-    try {
-      Deno.removeSync(partial);
-    } catch { /* cc wrote nothing */ }
+    removeFile(partial);
     throw error;
   }
   return options.out;
 }
 
+/** What the guard is compiled with: small, and able to run where no library is. */
+const GUARD_FLAGS: readonly string[] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Os", "-s"];
+
+function removeFile(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch { /* not made */ }
+}
+
+/** Compiles the guard into a directory; its path. Where libc has no static form, without that. */
+function buildGuard(source_dir: string, directory: string, cc?: string): string {
+  const out = `${directory}/guard.${Deno.pid}.${crypto.randomUUID()}`;
+  const sources = GUARD_SOURCES.map((name) => `${source_dir}/${name}`);
+  try {
+    runCc([...GUARD_FLAGS, "-static", "-o", out, ...sources], cc);
+  } catch (error) {
+    if (!(error instanceof ShimError)) throw error;
+    runCc([...GUARD_FLAGS, "-o", out, ...sources], cc);
+  }
+  return out;
+}
+
 /**
- * Compiles the shim if that is needed.
+ * Compiles the shim, with the guard in it, if that is needed.
  *
  * @param source_dir Directory with {@linkcode SHIM_SOURCES}.
  * @param out The library to write.
@@ -166,5 +197,14 @@ export function buildShim(
   out: string = `${source_dir}/build/${SHIM_FILE}`,
   cc?: string,
 ): string {
-  return buildLibrary({ source_dir, sources: SHIM_SOURCES, headers: SHIM_HEADERS, out, cc });
+  const options = { source_dir, sources: SHIM_SOURCES, headers: SHIM_HEADERS, out, cc };
+  if (!isStale(options)) return out;
+  const directory = out.slice(0, out.lastIndexOf("/"));
+  Deno.mkdirSync(directory, { recursive: true });
+  const guard = buildGuard(source_dir, directory, cc);
+  try {
+    return buildLibrary({ ...options, flags: [`-DGUARD_FILE="${guard}"`] });
+  } finally {
+    removeFile(guard);
+  }
 }

@@ -9,7 +9,7 @@
  */
 
 /** Must equal SHIM_VERSION in native/shim.h. */
-export const SHIM_VERSION = 2;
+export const SHIM_VERSION = 3;
 
 /** The native functions. Take them out of the object once; a property look-up per call is slow. */
 export interface Shim {
@@ -176,6 +176,8 @@ export interface Shim {
   readonly publishI32: (address: number, index: number, value: number) => void;
   /** Loads a word with acquire order; `address` is that of word 0. */
   readonly acquireI32: (address: number, index: number) => number;
+  /** Turns this process into the guard, with settings in a file. Returns only if that failed. */
+  readonly becomeGuard: (config_fd: number) => number;
   /** Starts a C thread pinned on `cpu`. Returns its handle. */
   readonly satelliteStart: (cpu: number, mode: number) => number;
   /** Thread id of a satellite. */
@@ -248,6 +250,7 @@ const SIGNATURES: Readonly<
   fenceFull: ["fence_full", [], "void"],
   publishI32: ["publish_i32", ["f64", "i32", "i32"], "void"],
   acquireI32: ["acquire_i32", ["f64", "i32"], "i32"],
+  becomeGuard: ["become_guard", ["i32"], "i32"],
   satelliteStart: ["satellite_start", ["i32", "i32"], "f64"],
   satelliteTid: ["satellite_tid", ["f64"], "i32"],
   satelliteLoops: ["satellite_loops", ["f64"], "f64"],

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { buildLibrary, runCc, SHIM_FILE, SHIM_HEADERS, SHIM_SOURCES } from "../../ffi/build.ts";
+import { buildShim, runCc, SHIM_FILE } from "../../ffi/build.ts";
 import { ShimError } from "../../ffi/errors.ts";
 
 /** A build step that failed, with cause and cure in one line. */
@@ -81,13 +81,5 @@ export function buildLauncher(): Promise<Uint8Array<ArrayBuffer>> {
 
 /** The shim of ffi/, without what only a debugger reads. */
 export function buildShimBytes(): Promise<Uint8Array<ArrayBuffer>> {
-  return build("the shim", (out) => {
-    buildLibrary({
-      source_dir: NATIVE_FOLDER,
-      sources: SHIM_SOURCES,
-      headers: SHIM_HEADERS,
-      out,
-      cc: compiler(),
-    });
-  });
+  return build("the shim", (out) => void buildShim(NATIVE_FOLDER, out, compiler()));
 }
