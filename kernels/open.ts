@@ -17,8 +17,10 @@ export type RealKernelOpener = () => Promise<RealKernel | OperatingError>;
 /** Openers by kernel. */
 export type RealKernelOpeners = Readonly<Partial<Record<RealKernelName, RealKernelOpener>>>;
 
-/** The openers, such as `ghost: async () => (await import("./ghost/mod.ts")).openGhostKernel()`. */
-export const REAL_KERNEL_OPENERS: RealKernelOpeners = {};
+/** The openers. */
+export const REAL_KERNEL_OPENERS: RealKernelOpeners = {
+  ghost: async () => (await import("./ghost/ghost_kernel.ts")).openGhostKernel(),
+};
 
 /**
  * Opens a kernel of this host.
