@@ -11,13 +11,11 @@ import {
   DISCOVER_TASKS_COMMAND,
 } from "../../ffi/abi/abi.ts";
 import {
+  GHOST_SW_F_CANFREE,
   GHOST_SW_TASK_IS_AGENT,
   QUEUE_NELEMS_WORD,
-  STATUS_WORD_BYTES,
-  SW_FLAGS_WORD,
   SW_REGION_CAPACITY_WORD,
   SW_REGION_ID_WORD,
-  SW_REGION_START_WORD,
   SW_REGION_VERSION_WORD,
 } from "../../ffi/abi/constants.ts";
 import {
@@ -31,7 +29,9 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../../ffi/linux.ts";
+import { HARDWARE_MEMORY } from "../../ffi/memory.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
+import { StatusWordTable } from "../../lib/status_word.ts";
 import type { MappedEnclave, MemoryRegion } from "../agent_spec.ts";
 import {
   EAGAIN,
@@ -99,6 +99,7 @@ export class GhostEnclave implements MappedEnclave {
   readonly #ioctls: GhostIoctls;
   readonly #cpu_data: GhostMapping;
   readonly #status: GhostMapping;
+  readonly #status_table: StatusWordTable;
   readonly #queues = new Map<number, OpenQueue>();
   readonly #closed_queues: GhostMapping[] = [];
   #cpus: readonly number[];
@@ -117,6 +118,7 @@ export class GhostEnclave implements MappedEnclave {
     this.#ioctls = new GhostIoctls(options.host, opened.ctl_fd);
     this.#cpu_data = maps.cpu_data;
     this.#status = maps.status;
+    this.#status_table = new StatusWordTable(HARDWARE_MEMORY, maps.status.words);
     this.#cpus = maps.cpus;
   }
 
@@ -275,10 +277,18 @@ export class GhostEnclave implements MappedEnclave {
 
   #isAgentWord(index: number): boolean {
     if (this.isDestroyed()) return false;
-    const words = this.status_words;
-    if (index < 0 || index >= words[SW_REGION_CAPACITY_WORD]) return false;
-    const word = (words[SW_REGION_START_WORD] + index * STATUS_WORD_BYTES) / 4;
-    return (words[word + SW_FLAGS_WORD] & GHOST_SW_TASK_IS_AGENT) !== 0;
+    if (index < 0 || index >= this.#status_table.capacity) return false;
+    return (this.#status_table.flags(index) & GHOST_SW_TASK_IS_AGENT) !== 0;
+  }
+
+  /** An agent process that was killed could not free the words of its agents. */
+  #freeOldAgentWords(): void {
+    const left_over = GHOST_SW_TASK_IS_AGENT | GHOST_SW_F_CANFREE;
+    const { capacity } = this.#status_table;
+    for (let index = 0; index < capacity; index++) {
+      if ((this.#status_table.flags(index) & left_over) !== left_over) continue;
+      this.#ioctls.freeStatusWord(index);
+    }
   }
 
   // ---- who has the enclave ----
@@ -313,8 +323,10 @@ export class GhostEnclave implements MappedEnclave {
     if (online === this.#online_fd >= 0) return online ? -EBUSY : 0;
     if (online) {
       const fd = this.#files.open("agent_online", O_RDWR);
-      if (fd >= 0) this.#online_fd = fd;
-      return Math.min(fd, 0);
+      if (fd < 0) return fd;
+      this.#online_fd = fd;
+      this.#freeOldAgentWords();
+      return 0;
     }
     // First the lock: whoever sees the enclave offline may take it.
     this.#unclaim();
