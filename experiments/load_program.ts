@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { ShimError, SystemError } from "../ffi/errors.ts";
 import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../ffi/linux.ts";
 import { loadShim } from "../ffi/shim.ts";
 import { cString } from "../ffi/symbols.ts";
@@ -14,14 +13,9 @@ import { SimKernel } from "../kernels/sim/sim_kernel.ts";
 import { EXIT_FAILURE, OperatingError, UsageError } from "../lib/errors.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
 import { VERSION } from "../lib/version.ts";
-import {
-  chooseEnclave,
-  type ChosenEnclave,
-  ENCLAVE_FLAGS,
-  type EnclaveHost,
-  THIS_HOST,
-} from "../util/enclave_choice.ts";
+import { chooseEnclave, type ChosenEnclave, ENCLAVE_FLAGS } from "../util/enclave_choice.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../util/flags.ts";
+import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../util/tool_host.ts";
 import { RealLoad } from "./real_load.ts";
 import { SimLoadRun } from "./sim_load.ts";
 import type { SteppedLoad, SteppedSubTest } from "./sim_steps.ts";
@@ -65,21 +59,6 @@ export interface LoadProgram {
   readonly flags?: readonly Flag[];
 }
 
-/** What a load executable uses of its process. */
-export interface LoadHost extends EnclaveHost {
-  /** Writes a line to stdout. */
-  readonly stdout: (line: string) => void;
-  /** Writes a line to stderr. */
-  readonly stderr: (line: string) => void;
-}
-
-/** The process itself. */
-export const PROCESS_LOAD_HOST: LoadHost = {
-  ...THIS_HOST,
-  stdout: (line) => console.log(line),
-  stderr: (line) => console.error(line),
-};
-
 /** What the flags ask for. */
 interface Request {
   readonly load: SteppedLoad;
@@ -115,7 +94,7 @@ function requestOf(program: LoadProgram, flags: FlagValues): Request | UsageErro
 async function runReal(
   { sub_tests, seed, timeout_ns }: Request,
   chosen: ChosenEnclave,
-  host: LoadHost,
+  host: ToolHost,
 ): Promise<number> {
   const { kernel, enclave } = chosen;
   const join_fd = joinFd(chosen);
@@ -141,7 +120,7 @@ async function runReal(
 }
 
 /** Runs it on the simulated kernel, and says so. */
-function runSim(program: LoadProgram, request: Request, host: LoadHost): number {
+function runSim(program: LoadProgram, request: Request, host: ToolHost): number {
   const { load, sub_tests, seed } = request;
   const policy = program.sim_policy;
   host.stdout(
@@ -174,7 +153,7 @@ function runSim(program: LoadProgram, request: Request, host: LoadHost): number 
 async function run(
   program: LoadProgram,
   args: readonly string[],
-  host: LoadHost,
+  host: ToolHost,
 ): Promise<number | OperatingError> {
   const table = [...LOAD_FLAGS, ...program.flags ?? []];
   const flags = parseFlags(table, args, program.name);
@@ -208,19 +187,10 @@ async function run(
  * @param host The process; another one for tests.
  * @returns The exit status.
  */
-export async function loadMain(
+export function loadMain(
   program: LoadProgram,
   args: readonly string[],
-  host: LoadHost = PROCESS_LOAD_HOST,
+  host: ToolHost = PROCESS_TOOL_HOST,
 ): Promise<number> {
-  let result: number | Error;
-  try {
-    result = await run(program, args, host);
-  } catch (error) {
-    if (!(error instanceof ShimError || error instanceof SystemError)) throw error;
-    result = error;
-  }
-  if (typeof result === "number") return result;
-  host.stderr(`${program.name}: ${result.message}`);
-  return result instanceof OperatingError ? result.exit_status : EXIT_FAILURE;
+  return toolMain(program.name, host, () => run(program, args, host));
 }

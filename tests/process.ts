@@ -56,11 +56,13 @@ class Collected {
  * @param module Its path from the repository's root.
  * @param args Its arguments.
  * @param cwd Folder it runs in; the repository's root if left out.
+ * @param stdin Whether it gets an open pipe.
  */
 export async function spawnProgram(
   module: string,
   args: readonly string[],
   cwd?: string,
+  stdin: "null" | "piped" = "null",
 ): Promise<Deno.ChildProcess> {
   const root = fileURLToPath(new URL("../", import.meta.url));
   const flags = stdFlags(await stdSource());
@@ -68,7 +70,7 @@ export async function spawnProgram(
     args: ["run", "-A", "--no-check", "--quiet", ...flags, root + module, ...args],
     cwd: cwd ?? root,
     env: { NO_COLOR: "1" },
-    stdin: "null",
+    stdin,
     stdout: "piped",
     stderr: "piped",
   }).spawn();

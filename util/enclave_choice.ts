@@ -66,11 +66,13 @@ export function isNamed(enclave: EnclaveView, text: string): boolean {
  *
  * @param kernel Value of `--kernel`.
  * @param host The host.
+ * @param needs_root False for a look at the enclaves only.
  * @returns At least one view, or what is missing.
  */
 export async function kernelViews(
   kernel: string,
   host: EnclaveHost,
+  needs_root = true,
 ): Promise<KernelView[] | OperatingError> {
   const name = KERNEL_NAMES.find((known) => known === kernel);
   const facts = host.facts();
@@ -79,11 +81,8 @@ export async function kernelViews(
   if (name === undefined || name === "sim") {
     return new UsageError("--kernel=sim has no enclave of another process", "name a real kernel");
   }
-  if (host.uid() !== 0) {
-    return new OperatingError(
-      "not root: moving threads into an enclave needs CAP_SYS_NICE",
-      "run with sudo",
-    );
+  if (needs_root && host.uid() !== 0) {
+    return new OperatingError("not root: enclaves and their threads are root's", "run with sudo");
   }
   const views = await host.views(name, facts);
   if (views.length > 0) return views;

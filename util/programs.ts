@@ -44,6 +44,21 @@ export interface WorkerMessage {
 
 /** The programs. */
 export const PROGRAMS: Readonly<Record<string, Program>> = {
+  enclaves: {
+    summary: "list enclaves, or destroy some",
+    has_file: false,
+    load: () => import("./enclaves.ts"),
+  },
+  run: {
+    summary: "run a command inside an enclave",
+    has_file: false,
+    load: () => import("./run.ts"),
+  },
+  adopt: {
+    summary: "move the threads of a process or a cgroup into an enclave",
+    has_file: false,
+    load: () => import("./adopt.ts"),
+  },
   doctor: {
     summary: "say whether agents can run on this host, and what to do where not",
     has_file: false,

@@ -4,15 +4,15 @@
  *
  * @module
  */
-import { ShimError, SystemError } from "../../ffi/errors.ts";
 import { CPU_MASK_BYTES } from "../../ffi/linux.ts";
 import { parseCpuStr } from "../../lib/cpu_list.ts";
-import { EXIT_FAILURE, OperatingError, UsageError } from "../../lib/errors.ts";
+import { OperatingError, UsageError } from "../../lib/errors.ts";
 import { MAX_CPU_COUNT } from "../../lib/limits.ts";
 import { VERSION } from "../../lib/version.ts";
 import { chooseEnclave, type ChosenEnclave, ENCLAVE_FLAGS } from "../../util/enclave_choice.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../../util/flags.ts";
-import { joinFd, type LoadHost, PROCESS_LOAD_HOST } from "../load_program.ts";
+import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../../util/tool_host.ts";
+import { joinFd } from "../load_program.ts";
 import { RealLoad } from "../real_load.ts";
 import type { ThreadKind } from "../load_steps.ts";
 import { pingPongLoad, yieldLoad } from "./load.ts";
@@ -194,7 +194,7 @@ async function measure(
 async function placeOf(
   flags: FlagValues,
   request: Request,
-  host: LoadHost,
+  host: ToolHost,
 ): Promise<Place | OperatingError> {
   const name = flags.text("class");
   if (name === "default") {
@@ -212,7 +212,7 @@ async function placeOf(
   return { chosen, join_fd: joinFd(chosen), policy, cpus: request.cpus };
 }
 
-async function run(args: readonly string[], host: LoadHost): Promise<number | OperatingError> {
+async function run(args: readonly string[], host: ToolHost): Promise<number | OperatingError> {
   const flags = parseFlags(FLAGS, args, PROGRAM);
   if (flags instanceof UsageError) return flags;
   if (flags.has("help")) {
@@ -247,20 +247,11 @@ async function run(args: readonly string[], host: LoadHost): Promise<number | Op
  * @param host The process; another one for tests.
  * @returns The exit status.
  */
-export async function main(
+export function main(
   args: readonly string[],
-  host: LoadHost = PROCESS_LOAD_HOST,
+  host: ToolHost = PROCESS_TOOL_HOST,
 ): Promise<number> {
-  let result: number | Error;
-  try {
-    result = await run(args, host);
-  } catch (error) {
-    if (!(error instanceof ShimError || error instanceof SystemError)) throw error;
-    result = error;
-  }
-  if (typeof result === "number") return result;
-  host.stderr(`${PROGRAM}: ${result.message}`);
-  return result instanceof OperatingError ? result.exit_status : EXIT_FAILURE;
+  return toolMain(PROGRAM, host, () => run(args, host));
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
