@@ -18,6 +18,9 @@ function lab(version: number, options = {}): [ScriptedGhostfs, LabProcess] {
   return [ghostfs, new LabProcess(ghostfs)];
 }
 
+/** State of a transaction that is open. */
+const OPEN = 0x7fffffff;
+
 /** Words of a gtid as ports take them. */
 function halves(gtid: bigint): [number, number] {
   return [Number(gtid & 0xffffffffn) | 0, Number(gtid >> 32n)];
@@ -90,6 +93,8 @@ eachAbi("every call of a port reaches the kernel with the bytes that it wants", 
   assertEquals(port.associate(on_it.queues[0].id, ...gtid, 1), 1);
   assertEquals(port.associate(on_it.queues[1].id, ...gtid, 1), 0);
   assertEquals(port.associate(on_it.queues[1].id, 1, 1, 1), -ENOENT);
+  assertEquals(on_it.control.associateAgent(on_it.queues[0].id, 0, 0), -EINVAL);
+  assertEquals(on_it.control.associate(on_it.queues[0].id, ...gtid, 1), 0);
   assertEquals(port.freeStatusWord(999), -ENOENT);
   assertEquals(port.ping(1), 0);
   assertEquals(port.ping(2), -EINVAL);
@@ -106,29 +111,33 @@ eachAbi("every call of a port reaches the kernel with the bytes that it wants", 
 eachAbi(
   "transactions of other CPUs are committed one by one, as a group, all or none",
   (version) => {
-    const [, process] = lab(version);
-    const on_it = process.policyOn(process.create([0, 1, 3]));
+    const [, process] = lab(version, { cpu_count: 40 });
+    const on_it = process.policyOn(process.create([0, 1, 35]));
     const [{ port }] = process.start(on_it);
+    const state = (cpu: number) => on_it.control.cpu_data[cpu * 1024 + 2];
     const open = (...cpus: number[]) => {
-      for (const cpu of cpus) on_it.control.cpu_data[cpu * 1024 + 2] = 0x7fffffff;
+      for (const cpu of cpus) on_it.control.cpu_data[cpu * 1024 + 2] = OPEN;
     };
-    const states = () => [0, 1, 2, 3].map((cpu) => on_it.control.cpu_data[cpu * 1024 + 2]);
-    open(1, 3);
-    port.commit(3);
-    assertEquals(states(), [0, 0x7fffffff, 0, GHOST_TXN_COMPLETE]);
-    open(3);
+    const states = () => [state(0), state(1), state(35)];
+    open(1, 35);
+    port.commit(35);
+    assertEquals(states(), [0, OPEN, GHOST_TXN_COMPLETE]);
+    // No CPU of an earlier mask is left in a later one.
+    open(35);
+    port.commit(1);
+    assertEquals(states(), [0, GHOST_TXN_COMPLETE, OPEN]);
+    open(1);
     const mask = new Int32Array(16);
-    mask[0] = 0b1010;
+    mask[0] = 1 << 1;
+    mask[1] = 1 << 3;
     port.commitGroup(mask);
-    assertEquals(states(), [0, GHOST_TXN_COMPLETE, 0, GHOST_TXN_COMPLETE]);
-    open(1, 3);
+    assertEquals(states(), [0, GHOST_TXN_COMPLETE, GHOST_TXN_COMPLETE]);
+    open(0, 1, 35);
+    port.commit(0);
+    assertEquals(states(), [GHOST_TXN_COMPLETE, OPEN, OPEN]);
     assertEquals(port.commitSyncGroup(mask), 1);
     open(1);
     assertEquals(port.commitSyncGroup(mask), 0);
-    // No CPU of an earlier mask is left in a later one.
-    open(0, 1);
-    port.commit(0);
-    assertEquals(states(), [GHOST_TXN_COMPLETE, 0x7fffffff, 0, GHOST_TXN_COMPLETE]);
   },
 );
 
@@ -166,7 +175,8 @@ eachAbi("agents leave with their words free, then the enclave is destroyed", (ve
   const thread = ghostfs.thread();
   enclave.join(thread.tid);
   assertEquals(process.stop(on_it, agents), [0, 0]);
-  assertEquals(ghostfs.enclaves.get(1)!.is_online, false);
+  const { default_queue, is_online } = ghostfs.enclaves.get(1)!;
+  assertEquals([default_queue, is_online], [undefined, false]);
   assertEquals(enclave.destroy(), 0);
   ghostfs.sleep(200);
   assertEquals([enclave.isDestroyed(), process.process.is_dead], [true, false]);
@@ -193,9 +203,11 @@ eachAbi("an upgrade finds every task again and loses none", (version) => {
   assertEquals(enclave.cpus(), [0, 1]);
   const next_policy = next.policyOn(enclave, { is_early: true });
   assertEquals(next.openPort(next_policy, 0)[1], -EBUSY);
-  old.stop(old_policy, old_agents);
-  old.process.crash();
+  // The new one may go on as soon as the old one is offline, before its agents are gone.
+  old_policy.goOffline();
   next_policy.takeOver();
+  assertEquals(next.openPort(next_policy, 0)[1], -EBUSY);
+  assertEquals(old.stop(old_policy, old_agents), [0, 0]);
   const [first] = next.start(next_policy);
   const gtids = threads.map(({ gtid }) => halves(gtid));
   assertEquals(gtids.map(([lo, hi]) => first.context.tasks.find(lo, hi) >= 0), [true, true, true]);

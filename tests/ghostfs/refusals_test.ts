@@ -269,6 +269,9 @@ for (const version of ABI_VERSIONS) {
       assert(typeof process.openPort(process.policyOn(enclave), cpu)[1] !== "number");
     }
     assertEquals(on(queue.id, 0), -EBUSY);
+    // A kernel that takes the command and does something else.
+    ghostfs.fail("become", "", 0);
+    assertEquals(on(queue.id, 0), -EINVAL);
     assertEquals(on(queue.id, 2), -ENOMEM);
   });
 

@@ -47,6 +47,7 @@ interface Timer {
 interface Fault {
   readonly call: string;
   readonly match: string;
+  /** −errno, or 0. */
   readonly errno: number;
   left: number;
 }
@@ -121,7 +122,7 @@ export class ScriptedGhostfs {
    * @param times How often.
    */
   fail(call: string, match: string, errno: number, times = 1): void {
-    this.#faults.push({ call, match, errno, left: times });
+    this.#faults.push({ call, match, errno: -errno, left: times });
   }
 
   /** Does something when the clock has moved on. */
@@ -171,12 +172,20 @@ export class ScriptedGhostfs {
 
   /** −errno if a call is to fail, else 0. */
   faultOf(call: string, subject: string): number {
+    return this.#takeFault(call, subject)?.errno ?? 0;
+  }
+
+  /** True if a call is to have no effect. */
+  isLost(call: string): boolean {
+    return this.#takeFault(call, "") !== undefined;
+  }
+
+  #takeFault(call: string, subject: string): Fault | undefined {
     const fault = this.#faults.find((fault) =>
       fault.left > 0 && fault.call === call && subject.includes(fault.match)
     );
-    if (fault === undefined) return 0;
-    fault.left--;
-    return -fault.errno;
+    if (fault !== undefined) fault.left--;
+    return fault;
   }
 
   /** Time until a dead agent's word may be freed. */

@@ -346,6 +346,7 @@ export class ScriptedThread implements GhostHost {
     const queue = queue_fd === -1 ? undefined : this.queueOf(queue_fd);
     if (queue_fd !== -1 && queue === undefined) return -ERRNO.EBADF;
     if (this.agent_of !== undefined) return -ERRNO.EPERM;
+    if (this.#ghostfs.isLost("become")) return 0;
     const { tid, process } = this;
     const result = enclave.becomeAgent(cpu, queue, {
       tid,
