@@ -1,7 +1,7 @@
 /**
  * A binary min-heap of task rows with decrease-key and removal. The heap and each row's position
- * are columns in shared memory; the order is a Float64 key per row and, for equal keys, a sequence
- * number, so that equal rows leave in the order in which they came.
+ * are columns in shared memory; the order is a rank and a Float64 key per row and, for equal ones, a
+ * sequence number, so that equal rows leave in the order in which they came.
  *
  * @module
  */
@@ -13,6 +13,7 @@ export class IndexedHeap {
   readonly #position: Int32Array;
   readonly #key: Float64Array;
   readonly #order: Int32Array;
+  readonly #rank: Int32Array | null;
 
   /**
    * Puts a heap on columns of the task table.
@@ -22,6 +23,7 @@ export class IndexedHeap {
    * @param position Column: position + 1 of each row in the heap, 0 if absent.
    * @param key Column: the key of each row; smallest first.
    * @param order Column: insertion number of each row.
+   * @param rank Column: smaller goes first, whatever the keys; change it for rows outside only.
    */
   constructor(
     size: Int32Array,
@@ -29,12 +31,14 @@ export class IndexedHeap {
     position: Int32Array,
     key: Float64Array,
     order: Int32Array,
+    rank: Int32Array | null = null,
   ) {
     this.#size = size;
     this.#heap = heap;
     this.#position = position;
     this.#key = key;
     this.#order = order;
+    this.#rank = rank;
   }
 
   /** Number of rows in the heap. */
@@ -92,6 +96,8 @@ export class IndexedHeap {
   }
 
   #before(a: number, b: number): boolean {
+    const rank = this.#rank;
+    if (rank !== null && rank[a] !== rank[b]) return rank[a] < rank[b];
     const key_a = this.#key[a];
     const key_b = this.#key[b];
     return key_a < key_b || (key_a === key_b && ((this.#order[a] - this.#order[b]) | 0) < 0);

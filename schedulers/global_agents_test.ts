@@ -1,6 +1,7 @@
 /** What the agents with a global CPU have in common: flags, lines on stdout, bad input. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { agentMain, type AgentProgram } from "../util/agent_main.ts";
+import { EDF_AGENT } from "./edf/agent.ts";
 import { FIFO_CENTRALIZED_AGENT } from "./fifo/centralized/agent.ts";
 import { SHINJUKU_AGENT } from "./shinjuku/agent.ts";
 import { SOL_AGENT } from "./sol/agent.ts";
@@ -35,6 +36,7 @@ const LIST = { four_cpus: ["--ghost_cpus=0-3"], one_cpu: ["--ghost_cpus=2"] };
 const PROGRAMS: readonly Program[] = [
   { program: FIFO_CENTRALIZED_AGENT, ...LIST, has_slice: true },
   { program: SOL_AGENT, ...LIST, has_slice: true },
+  { program: EDF_AGENT, ...LIST, has_slice: false },
   {
     program: SHINJUKU_AGENT,
     four_cpus: ["--firstcpu=0", "--ncpus=4"],

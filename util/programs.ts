@@ -99,6 +99,16 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: true,
     load: () => import("../experiments/microbench/main.ts"),
   },
+  rocksdb: {
+    summary: "serve requests from a RocksDB database and measure their latency",
+    has_file: true,
+    load: () => import("../experiments/rocksdb/main.ts"),
+  },
+  antagonist: {
+    summary: "use a share of CPUs beside another load and say what was got",
+    has_file: true,
+    load: () => import("../experiments/antagonist/main.ts"),
+  },
   pushtosched: {
     summary: "move threads whose TIDs are on stdin to SCHED_OTHER (CFS)",
     has_file: true,

@@ -21,15 +21,9 @@ import { assertInvariant } from "../../lib/invariant.ts";
 import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
-import type { HintSource } from "../../shared/hint_source.ts";
-import {
-  ROW_OK,
-  SCHED_ITEM_RUNNABLE,
-  SchedItem,
-  STREAM_NO_ENTRIES,
-  WORK_CLASS_REPEATING,
-  WorkClass,
-} from "../../shared/prio_table.ts";
+import { HintReader } from "../../shared/hint_reader.ts";
+import { HintNews, type HintSource, NEWS_THREAD } from "../../shared/hint_source.ts";
+import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
 /**
  * State of a task. BLOCKED is on nothing at all. PAUSED: the kernel could run it, the application
@@ -73,7 +67,10 @@ export interface ShinjukuConfig {
 
 /** One agent's instance of the policy. */
 export class ShinjukuScheduler extends GlobalScheduler {
-  readonly #config: ShinjukuConfig;
+  readonly #slice_ns: number;
+  readonly #hints: HintSource;
+  readonly #reader: HintReader;
+  readonly #news: HintNews = new HintNews();
   readonly #state: Int32Array;
   readonly #level: Int32Array;
   readonly #qos: Int32Array;
@@ -92,14 +89,14 @@ export class ShinjukuScheduler extends GlobalScheduler {
   readonly #paused_repeating: FifoQueue;
   // Scratch of one step; nothing in it outlives the step.
   readonly #next: Int32Array;
-  readonly #item: SchedItem = new SchedItem();
-  readonly #work_class: WorkClass = new WorkClass();
 
   /** @param agent What the agent lends to the policy. */
   constructor(agent: AgentContext, config: ShinjukuConfig) {
     super(agent, config.global_cpu);
     const { state, tasks } = agent;
-    this.#config = config;
+    this.#slice_ns = config.preemption_time_slice_ns;
+    this.#hints = config.hints;
+    this.#reader = new HintReader(config.hints);
     this.#state = state.task("state");
     this.#level = state.task("level");
     this.#qos = state.task("qos");
@@ -127,7 +124,9 @@ export class ShinjukuScheduler extends GlobalScheduler {
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     const now_ns = this.agent.port.nowNs();
-    this.#readHints();
+    while (this.#hints.takeNews(this.#news)) this.#handleNews();
+    this.#reader.begin();
+    while (this.#reader.next()) this.#readHint();
     this.#resumeRepeating(now_ns);
     this.#next.fill(0);
     // CPUs whose task must go are served first, then those whose task may go.
@@ -168,7 +167,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
     if (waiting_qos < this.#qos[current]) return false;
     if (this.#level[current] === COULD_GO) return true;
     const ran_ns = now_ns - this.#last_ran_ns[current];
-    return this.#repeating[current] === 0 && ran_ns >= this.#config.preemption_time_slice_ns;
+    return this.#repeating[current] === 0 && ran_ns >= this.#slice_ns;
   }
 
   /** The highest QoS that waits, or −1. */
@@ -223,51 +222,62 @@ export class ShinjukuScheduler extends GlobalScheduler {
     port.commit(cpu);
     if (!txnSucceeded(txns.state(cpu))) return;
     this.#current[index] = 0;
+    if (this.#reader.hasWork(this.#table[row] - 1, this.#sid[row])) this.#idle[row] = 0;
     this.#enqueue(row, true);
   }
 
-  /** Reads what applications have changed, a bounded number of rows. */
-  #readHints(): void {
-    const { tables } = this.#config.hints;
-    for (let table = 0; table < tables.length; table++) {
-      for (let count = 0; count < HINTS_PER_STEP; count++) {
-        const sid = tables[table].nextUpdate();
-        if (sid === STREAM_NO_ENTRIES) break;
-        this.#readHint(table, sid);
-      }
+  #handleNews(): void {
+    const { kind, table, gtid_lo, gtid_hi } = this.#news;
+    const { tasks } = this.agent;
+    if (kind === NEWS_THREAD) {
+      const row = tasks.find(gtid_lo, gtid_hi);
+      if (row >= 0) this.#setTable(row, table);
+      return;
+    }
+    for (let row = 0; row < tasks.usedCount(); row++) {
+      if (tasks.owner[row] === 0 || this.#table[row] !== table + 1) continue;
+      // Nobody says any more when these have work: from now on they are simply scheduled.
+      const waits = this.#state[row] === QUEUED || this.#state[row] === PAUSED;
+      if (waits) this.taskOff(row);
+      this.#table[row] = 0;
+      this.#idle[row] = 0;
+      this.#repeating[row] = 0;
+      this.#level[row] = STAY;
+      if (waits) this.#enqueue(row, true);
     }
   }
 
-  #readHint(table: number, sid: number): void {
-    const item = this.#item;
-    // A row that is being written comes again; a bad one is counted by the table.
-    if (this.#config.hints.tables[table].readItem(sid, item) !== ROW_OK) return;
+  #setTable(row: number, table: number): void {
+    this.#table[row] = table + 1;
+    // Its row may have been written before the task was known: all rows are read once more.
+    if (table >= 0) this.#hints.tables[table].sweep();
+  }
+
+  /** An application has changed what it says of a thread. */
+  #readHint(): void {
+    const { item, work_class, table } = this.#reader;
     const row = this.agent.tasks.find(item.gtid_lo, item.gtid_hi);
     if (row < 0 || this.#table[row] !== table + 1) return;
-    if (!this.#config.hints.tables[table].readClass(item.wcid, this.#work_class)) return;
-    const was_queued = this.#state[row] === QUEUED;
-    if (was_queued) this.#dequeue(row);
-    this.#sid[row] = sid;
-    this.#qos[row] = Math.min(this.#work_class.qos, QOS_LEVELS - 1);
-    this.#repeating[row] = (this.#work_class.flags & WORK_CLASS_REPEATING) !== 0 ? 1 : 0;
-    this.#period_ns[row] = this.#work_class.period_ns;
-    const had_work = this.#idle[row] === 0;
+    const waits = this.#state[row] === QUEUED || this.#state[row] === PAUSED;
+    if (waits) this.taskOff(row);
+    this.#sid[row] = item.sid;
+    this.#qos[row] = Math.min(work_class.qos, QOS_LEVELS - 1);
+    this.#repeating[row] = (work_class.flags & WORK_CLASS_REPEATING) !== 0 ? 1 : 0;
+    this.#period_ns[row] = work_class.period_ns;
     this.#idle[row] = (item.flags & SCHED_ITEM_RUNNABLE) !== 0 ? 0 : 1;
-    if (this.#state[row] === ON_CPU) {
+    if (waits) this.#enqueue(row, true);
+    else if (this.#state[row] === ON_CPU) {
       this.#level[row] = this.#idle[row] !== 0 ? MUST_GO : COULD_GO;
-    } else if (was_queued || (this.#state[row] === PAUSED && !had_work)) {
-      this.#enqueue(row, true);
     }
   }
 
   /** Gives repeating tasks their next turn when their period is over. */
   #resumeRepeating(now_ns: number): void {
-    const { tables } = this.#config.hints;
     let row = this.#paused_repeating.front();
     while (row >= 0) {
       const after = this.#paused_repeating.after(row);
       if (now_ns - this.#last_ran_ns[row] >= this.#period_ns[row]) {
-        tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
+        this.#hints.tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
         this.#idle[row] = 0;
         this.#enqueue(row, true);
       }
@@ -321,11 +331,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
   /** See {@linkcode Scheduler}. */
   protected taskNew(row: number, message: MessageCursor): void {
     const { tasks } = this.agent;
-    const table = this.#config.hints.indexOf(tasks.gtid_lo[row], tasks.gtid_hi[row]);
-    this.#table[row] = table + 1;
-    // Its row may have been written before the task was known: all rows are read once more.
-    if (table >= 0) this.#config.hints.tables[table].sweep();
-    this.#idle[row] = table >= 0 ? 1 : 0;
+    this.#setTable(row, this.#hints.indexOf(tasks.gtid_lo[row], tasks.gtid_hi[row]));
     if (message.runnable()) this.#enqueue(row, true);
   }
 

@@ -60,6 +60,11 @@ export class HostView {
     return this.#column(`${cpu} ${name}`, () => this.host.enclave.state.cpu(name, cpu));
   }
 
+  /** A column of the enclave in the policy's layout. */
+  global(name: string): Int32Array {
+    return this.#column(`global ${name}`, () => this.host.enclave.state.global(name));
+  }
+
   #column(key: string, make: () => Int32Array): Int32Array {
     let column = this.#columns.get(key);
     if (column === undefined) this.#columns.set(key, column = make());

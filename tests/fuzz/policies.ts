@@ -4,12 +4,14 @@
  * @module
  */
 import type { PolicyDefinition } from "../../lib/policy.ts";
+import { edf } from "../../schedulers/edf/scheduler.ts";
 import { fifoCentralized } from "../../schedulers/fifo/centralized/scheduler.ts";
 import { FIFO_PER_CPU } from "../../schedulers/fifo/per_cpu/scheduler.ts";
 import { shinjuku } from "../../schedulers/shinjuku/scheduler.ts";
 import { sol } from "../../schedulers/sol/scheduler.ts";
-import { NO_HINTS } from "../../shared/hint_source.ts";
 import { checkFifoPerCpu } from "./fifo_per_cpu_checks.ts";
+import { FuzzHints } from "./fuzz_hints.ts";
+import { checkGlobal } from "./global_checks.ts";
 import { GREEDY } from "./greedy_policy.ts";
 import type { HostView } from "./host_view.ts";
 
@@ -34,7 +36,7 @@ export const POLICIES: Readonly<Record<string, FuzzPolicy>> = {
     cpu_count_min: 2,
     define: (enclave_cpus) =>
       fifoCentralized({ global_cpu: enclave_cpus[0], preemption_time_slice_ns: 50_000 }),
-    check: null,
+    check: checkGlobal("run_queue"),
   },
   shinjuku: {
     cpu_count_min: 2,
@@ -42,15 +44,21 @@ export const POLICIES: Readonly<Record<string, FuzzPolicy>> = {
       shinjuku({
         global_cpu: enclave_cpus[0],
         preemption_time_slice_ns: 30_000,
-        hints: NO_HINTS,
+        hints: new FuzzHints(),
       }),
-    check: null,
+    check: checkGlobal("run_queues"),
+  },
+  edf: {
+    cpu_count_min: 2,
+    define: (enclave_cpus) =>
+      edf({ global_cpu: enclave_cpus[0], ticks: false, hints: new FuzzHints() }),
+    check: checkGlobal("heap_size"),
   },
   sol: {
     cpu_count_min: 2,
     define: (enclave_cpus) =>
       sol({ global_cpu: enclave_cpus[0], preemption_time_slice_ns: 50_000 }),
-    check: null,
+    check: checkGlobal("run_queue"),
   },
   greedy: { cpu_count_min: 2, define: () => GREEDY, check: null },
 };

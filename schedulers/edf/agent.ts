@@ -1,0 +1,37 @@
+/**
+ * agent_exp: the agent with the EDF policy, by upstream's name.
+ *
+ * @module
+ */
+import { UsageError } from "../../lib/errors.ts";
+import { NO_HINTS } from "../../shared/hint_source.ts";
+import { agentMain, type AgentProgram } from "../../util/agent_main.ts";
+import { GLOBAL_CPU_FLAG, globalCpu } from "../../util/global_agent_flags.ts";
+import { edf } from "./scheduler.ts";
+
+/** The executable. */
+export const EDF_AGENT: AgentProgram = {
+  name: "agent_exp",
+  summary: "schedules by deadlines that applications give (EDF)",
+  flags: [GLOBAL_CPU_FLAG, { name: "ticks", help: "send the kernel's ticks to the agent" }],
+  policy: (flags, cpus) => {
+    const global_cpu = globalCpu(flags, cpus);
+    if (global_cpu instanceof UsageError) return global_cpu;
+    return edf({ global_cpu, ticks: flags.has("ticks"), hints: NO_HINTS });
+  },
+  shows_core_map: true,
+  ends_on_sigterm: true,
+  done_text: "\nDone!\n",
+};
+
+/**
+ * Runs the agent.
+ *
+ * @param args Its arguments; `--help` explains them.
+ * @returns The exit status.
+ */
+export async function main(args: string[]): Promise<number> {
+  return await agentMain(EDF_AGENT, args);
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
