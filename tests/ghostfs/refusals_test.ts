@@ -275,7 +275,7 @@ for (const version of ABI_VERSIONS) {
     assertEquals(on(queue.id, 2), -ENOMEM);
   });
 
-  Deno.test(`ABI ${version}: a status word that is not free yet is waited for, not for ever`, () => {
+  Deno.test(`ABI ${version}: a status word that is not free yet is waited for a while`, () => {
     const ghostfs = new ScriptedGhostfs({ versions: [version], agent_release_ms: 50 });
     const process = new LabProcess(ghostfs);
     const enclave = process.create([0]);
@@ -306,7 +306,7 @@ for (const version of ABI_VERSIONS) {
     assertEquals(known.length, threads.length);
   });
 
-  Deno.test(`ABI ${version}: a thread that dies during discovery is left out, its word freed`, () => {
+  Deno.test(`ABI ${version}: a thread that dies during discovery is left out`, () => {
     const ghostfs = new ScriptedGhostfs({ versions: [version] });
     const old = new LabProcess(ghostfs);
     const old_policy = old.policyOn(old.create([0]));
