@@ -83,6 +83,7 @@ SHIM_API void exp_antagonist_stop(double handle)
     struct exp_pool *pool = &antagonist->pool;
     for (uint32_t sid = 0; sid < pool->count; sid++)
         atomic_store(&pool->threads[sid].exit_wanted, 1);
+    exp_pool_open(pool); /* threads that were never let go end at the gate */
     exp_pool_join(pool);
 }
 

@@ -98,7 +98,7 @@ static int32_t start_thread(struct exp_thread *thread, const char *name)
     return -error;
 }
 
-static void open_gate(struct exp_pool *pool)
+void exp_pool_open(struct exp_pool *pool)
 {
     atomic_store(&pool->go, 1);
     shim_futex_wake_word(plain(&pool->go), INT_MAX);
@@ -121,7 +121,7 @@ static void give_up(struct exp_pool *pool)
 {
     for (uint32_t sid = 0; sid < pool->count; sid++)
         mark_exit(&pool->threads[sid]);
-    open_gate(pool);
+    exp_pool_open(pool);
     exp_pool_join(pool);
     free(pool->threads);
 }
@@ -162,7 +162,7 @@ SHIM_API int32_t exp_pool_tid(double handle, uint32_t sid)
 /* Lets the threads begin. */
 SHIM_API void exp_pool_go(double handle)
 {
-    open_gate(shim_pointer(handle));
+    exp_pool_open(shim_pointer(handle));
 }
 
 /* Tells a thread to end: 1 the first time, then 0. */

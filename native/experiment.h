@@ -42,6 +42,8 @@ struct exp_pool {
 /* Starts the threads and waits until each is pinned; 0 or -errno, and then no thread is left. */
 int32_t exp_pool_start(struct exp_pool *pool, uint32_t count, const int32_t *cpus, exp_body *body,
                        const char *name);
+/* Lets the threads begin. */
+void exp_pool_open(struct exp_pool *pool);
 /* Waits for the end of threads that were all told to end. `threads` is the caller's to free. */
 void exp_pool_join(struct exp_pool *pool);
 int exp_should_exit(const struct exp_pool *pool, uint32_t sid);

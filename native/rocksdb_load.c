@@ -95,7 +95,8 @@ static void serve(struct load *load, struct slot *slot, const struct exp_request
             service_ns += exp_exponential(&slot->random, load->get_exponential_ns);
         result = exp_database_read(load->database, request->entry, slot->response);
     } else {
-        result = exp_database_scan(load->database, request->entry, load->range_size, slot->response);
+        result = exp_database_scan(load->database, request->entry, load->range_size,
+                                   slot->response);
     }
     if (result != 1)
         atomic_fetch_add(&load->fault_count, 1);
@@ -411,6 +412,10 @@ SHIM_API double exp_rocksdb_stop(double handle)
     struct load *load = shim_pointer(handle);
     const double start_ns = atomic_load(&load->start_ns);
     const double run_ns = start_ns == 0 ? 0 : exp_now_ns() - start_ns;
+    /* A load that was never let go ends at the gate. */
+    for (uint32_t sid = 0; start_ns == 0 && sid < load->pool.count; sid++)
+        atomic_store(&load->pool.threads[sid].exit_wanted, 1);
+    exp_pool_open(&load->pool);
     end_threads(load, 0, load->generator_count);
     end_threads(load, load->generator_count, load->first_worker);
     end_threads(load, load->first_worker, load->pool.count);
