@@ -50,11 +50,9 @@ import { GhostIoctls, SW_REGION_ID } from "./ghost_ioctls.ts";
 import { GhostMapping } from "./ghost_mapping.ts";
 import { becomeGhostAgent, type GhostAgentPort } from "./ghost_port.ts";
 
-/** How long another process may take to let go of the enclave once its agents are offline. */
-const CLAIM_MS = 1000;
 /** How long the kernel may take to give an agent's word back after its thread has ended. */
 const AGENT_WORD_MS = 200;
-const POLL_MS = 1;
+const AGENT_WORD_POLL_MS = 1;
 const NO_FD = -1;
 
 /** Which enclave, and how it is opened. */
@@ -74,17 +72,6 @@ export interface GhostEnclaveOptions {
 interface OpenQueue {
   readonly queue: Queue;
   readonly mapping: GhostMapping;
-}
-
-/** Asks until the answer is another one than `busy`, or the time is over. */
-function poll(host: GhostHost, timeout_ms: number, busy: number, ask: () => number): number {
-  const end_ns = host.nowNs() + timeout_ms * 1e6;
-  let result = ask();
-  while (result === busy && host.nowNs() < end_ns) {
-    host.sleepMs(POLL_MS);
-    result = ask();
-  }
-  return result;
 }
 
 /** An enclave of the ghOSt kernel. */
@@ -272,7 +259,13 @@ export class GhostEnclave implements MappedEnclave {
    */
   freeStatusWord(index: number): number {
     const timeout_ms = this.#isAgentWord(index) ? AGENT_WORD_MS : 0;
-    return poll(this.#host, timeout_ms, -EINVAL, () => this.#ioctls.freeStatusWord(index));
+    const end_ns = this.#host.nowNs() + timeout_ms * 1e6;
+    let result = this.#ioctls.freeStatusWord(index);
+    while (result === -EINVAL && this.#host.nowNs() < end_ns) {
+      this.#host.sleepMs(AGENT_WORD_POLL_MS);
+      result = this.#ioctls.freeStatusWord(index);
+    }
+    return result;
   }
 
   #isAgentWord(index: number): boolean {
@@ -301,8 +294,7 @@ export class GhostEnclave implements MappedEnclave {
     if (this.#lock_fd >= 0) return 0;
     const fd = this.#files.open("ctl", O_RDONLY);
     if (fd < 0) return fd;
-    const lock = () => this.#host.lock(fd, LOCK_EX | LOCK_NB);
-    const result = poll(this.#host, CLAIM_MS, -EAGAIN, lock);
+    const result = this.#host.lock(fd, LOCK_EX | LOCK_NB);
     if (result >= 0) {
       this.#lock_fd = fd;
       return 0;

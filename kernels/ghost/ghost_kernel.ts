@@ -30,15 +30,7 @@ import {
   readFileText,
 } from "./enclave_files.ts";
 import { GhostEnclave } from "./ghost_enclave.ts";
-import {
-  abiUnknown,
-  cannotMount,
-  enclaveAbiUnknown,
-  type GhostError,
-  ghostRefusal,
-  noGhostfs,
-  notPermitted,
-} from "./ghost_errors.ts";
+import { abiUnknown, cannotMount, noGhostfs, notPermitted } from "./ghost_errors.ts";
 import type { GhostHost } from "./ghost_host.ts";
 import { GHOST_OPENER } from "./ghost_port.ts";
 import { shimHost } from "./shim_host.ts";
@@ -59,8 +51,6 @@ export interface GhostKernelOptions {
   readonly cpu_rows?: readonly CpuRaw[];
   /** ABI version to speak; the newest that both sides know if not given. */
   readonly abi_version?: number;
-  /** Path of the enclave that is to be attached: its ABI is spoken then. */
-  readonly enclave?: string;
   /** NUMA node of new status words. */
   readonly numa_node?: number;
 }
@@ -79,23 +69,29 @@ interface KernelParts {
 export class GhostKernel implements RealKernel {
   /** See {@linkcode Kernel.kind}. */
   readonly kind = "ghost";
-  /** See {@linkcode Kernel.abi}. */
-  readonly abi: Abi;
-  /** See {@linkcode Kernel.capabilities}. */
-  readonly capabilities: ReadonlySet<Capability>;
   /** See {@linkcode Kernel.memory}. */
   readonly memory: Memory = HARDWARE_MEMORY;
   /** See {@linkcode RealKernel.opener}. */
   readonly opener: PortOpener;
   readonly #parts: KernelParts;
   readonly #enclaves: GhostEnclave[] = [];
+  #abi: Abi;
 
   /** Made by {@linkcode openGhostKernel}. */
   constructor(parts: KernelParts) {
     this.#parts = parts;
-    this.abi = parts.abi;
+    this.#abi = parts.abi;
     this.opener = parts.opener;
-    this.capabilities = ghostCapabilities(parts.abi);
+  }
+
+  /** See {@linkcode Kernel.abi}: the newest in common, or that of the enclave attached first. */
+  get abi(): Abi {
+    return this.#abi;
+  }
+
+  /** See {@linkcode Kernel.capabilities}. */
+  get capabilities(): ReadonlySet<Capability> {
+    return ghostCapabilities(this.#abi);
   }
 
   /** See {@linkcode Kernel.abiVersions}. */
@@ -161,12 +157,26 @@ export class GhostKernel implements RealKernel {
     this.#enclaves.splice(this.#enclaves.indexOf(enclave), 1);
   }
 
-  /** See {@linkcode Kernel.attachEnclave}; −ESRCH if it has another ABI. */
+  /**
+   * See {@linkcode Kernel.attachEnclave}. The first enclave decides which ABI is spoken, if the
+   * kernel offers several; −ESRCH if the enclave has one that this program does not speak.
+   */
   attachEnclave(id: number): GhostEnclave | number {
-    const { host, root, abi, numa_node } = this.#parts;
-    const enclave = GhostEnclave.open({ host, root, id, abi, numa_node });
-    if (typeof enclave !== "number") this.#enclaves.push(enclave);
+    let abi: Abi | undefined = this.#abi;
+    let enclave = this.#open(id, abi);
+    if (enclave === -ESRCH && this.#enclaves.length === 0) {
+      abi = abiOf(this.#files(id).readNumber("abi_version"));
+      if (abi !== undefined) enclave = this.#open(id, abi);
+    }
+    if (typeof enclave === "number" || abi === undefined) return enclave;
+    this.#abi = abi;
+    this.#enclaves.push(enclave);
     return enclave;
+  }
+
+  #open(id: number, abi: Abi): GhostEnclave | number {
+    const { host, root, numa_node } = this.#parts;
+    return GhostEnclave.open({ host, root, id, abi, numa_node });
   }
 
   /** See {@linkcode Kernel.enclaveIds}. */
@@ -184,15 +194,6 @@ export class GhostKernel implements RealKernel {
     return enclavePath(this.#parts.root, id);
   }
 
-  /** The enclave that has a CPU, for a message about a CPU that is taken; or undefined. */
-  ownerOf(cpu: number): string | undefined {
-    const id = this.enclaveIds().find((id) => {
-      const cpus = this.#files(id).cpus();
-      return typeof cpus !== "number" && cpus.includes(cpu);
-    });
-    return id === undefined ? undefined : this.enclavePath(id);
-  }
-
   /** See {@linkcode RealKernel.close}. */
   close(): void {
     for (const enclave of this.#enclaves.splice(0)) enclave.release();
@@ -200,7 +201,7 @@ export class GhostKernel implements RealKernel {
 }
 
 /** Versions that the kernel offers; ghostfs is mounted where it is not. */
-function readVersions(host: GhostHost, root: string): readonly number[] | GhostError {
+function readVersions(host: GhostHost, root: string): readonly number[] | OperatingError {
   const path = `${root}/version`;
   let text = readFileText(host, AT_FDCWD, path);
   if (text === -ENOENT) {
@@ -219,7 +220,7 @@ function readVersions(host: GhostHost, root: string): readonly number[] | GhostE
 }
 
 /** Why this user may not run agents, or undefined. */
-function permissionFault(host: GhostHost, root: string): GhostError | undefined {
+function permissionFault(host: GhostHost, root: string): OperatingError | undefined {
   const status = readFileText(host, AT_FDCWD, "/proc/self/status");
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(typeof status === "string" ? status : "");
   const bit = 1n << BigInt(CAP_SYS_NICE);
@@ -231,28 +232,10 @@ function permissionFault(host: GhostHost, root: string): GhostError | undefined 
   return fd === -EACCES ? notPermitted(`writing ${root}/ctl`) : undefined;
 }
 
-/** The version of an enclave that is to be attached, or why it cannot be. */
-function enclaveVersion(host: GhostHost, root: string, path: string): number | GhostError {
-  const id = enclaveIdOf(root, path);
-  if (id === undefined) return ghostRefusal("attach", path, -ENOENT);
-  const directory = enclavePath(root, id);
-  const version = new EnclaveFiles(host, AT_FDCWD, `${directory}/`).readNumber("abi_version");
-  if (version < 0) return ghostRefusal("attach", directory, version);
-  return abiOf(version) === undefined ? enclaveAbiUnknown(directory, version) : version;
-}
-
 function chooseAbi(
-  host: GhostHost,
-  root: string,
   versions: readonly number[],
-  options: GhostKernelOptions,
-): Abi | GhostError {
-  let wanted = options.abi_version;
-  if (options.enclave !== undefined) {
-    const version = enclaveVersion(host, root, options.enclave);
-    if (typeof version !== "number") return version;
-    wanted = version;
-  }
+  wanted: number | undefined,
+): Abi | OperatingError {
   const offered = wanted === undefined ? versions : versions.filter((each) => each === wanted);
   return bestCommonAbi(offered) ??
     abiUnknown(versions, wanted === undefined ? ABI_VERSIONS : [wanted]);
@@ -279,7 +262,7 @@ export function openGhostKernel(options: GhostKernelOptions = {}): GhostKernel |
   const root = options.root ?? GHOSTFS_PATH;
   const versions = readVersions(host, root);
   if (versions instanceof OperatingError) return versions;
-  const abi = chooseAbi(host, root, versions, options);
+  const abi = chooseAbi(versions, options.abi_version);
   if (abi instanceof OperatingError) return abi;
   const not_permitted = permissionFault(host, root);
   if (not_permitted !== undefined) return not_permitted;

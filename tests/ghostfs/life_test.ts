@@ -198,7 +198,7 @@ eachAbi("an upgrade finds every task again and loses none", (version) => {
   for (const { tid } of threads) old_policy.control.join(tid);
   old_agents[0].policy.step();
 
-  const next = new LabProcess(ghostfs, { enclave: "/sys/fs/ghost/enclave_1" });
+  const next = new LabProcess(ghostfs);
   const enclave = next.attach(1);
   assertEquals(enclave.cpus(), [0, 1]);
   const next_policy = next.policyOn(enclave, { is_early: true });
