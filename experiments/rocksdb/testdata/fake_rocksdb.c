@@ -13,7 +13,7 @@
 #define API __attribute__((visibility("default")))
 #define KEY_BYTES 19
 #define VALUE_BYTES 21
-#define DATABASES_MAX 16
+#define DATABASES_MAX 256
 #define WRONG_ENTRY "0000000000000007"
 
 struct row {
