@@ -27,6 +27,8 @@ export const MAP_POPULATE = 0x8000;
 
 /** Commands of `fcntl`. */
 export const F_DUPFD_CLOEXEC = 1030;
+export const F_SETFD = 2;
+export const FD_CLOEXEC = 1;
 export const F_GETFL = 3;
 export const F_SETFL = 4;
 export const F_ADD_SEALS = 1033;

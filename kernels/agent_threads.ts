@@ -16,7 +16,8 @@ import {
 } from "../lib/agent_loop.ts";
 import type { PolicyEnclave } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
-import { DUMP_BYTES_MAX } from "../lib/limits.ts";
+import type { Snapshot } from "../lib/snapshot.ts";
+import { dumpAgents } from "./agent_dump.ts";
 import { workerModuleUrl } from "../lib/worker_module.ts";
 import {
   type AgentMessage,
@@ -56,6 +57,8 @@ export interface AgentThreadsOptions {
   readonly start_timeout_ms?: number;
   /** Waits, when all threads are warm, until they may become agents; a take-over is quicker so. */
   readonly awaitTurn?: () => Promise<void>;
+  /** Called when the tasks are found, and nobody schedules yet. */
+  readonly beforeOnline?: (threads: AgentThreads) => void;
   /** See {@linkcode AgentSpec.busy_ms}. 0 unless told otherwise. */
   readonly busy_ms?: number;
   /** Where the state is mapped, unless it is a SharedArrayBuffer. */
@@ -277,6 +280,7 @@ export class AgentThreads {
     const [first] = this.#agents;
     this.#setPhase(first, PHASE_DISCOVER);
     await this.#await("done looking for tasks", first.discovered.promise, timeout_ms);
+    this.#options.beforeOnline?.(this);
     this.#options.enclave.goOnline();
     for (const agent of this.#agents) {
       agent.state = "running";
@@ -320,25 +324,27 @@ export class AgentThreads {
    * @returns At most DUMP_BYTES_MAX bytes.
    */
   dump(flags: number): string {
+    const { policy, state } = this.#options.enclave;
+    return dumpAgents(policy, state, (cpu) => this.#view(cpu), flags);
+  }
+
+  /** An agent's view of the enclave that does nothing to it. */
+  #view(cpu: number): AgentContext {
     const { kernel, control, enclave, opener } = this.#options;
-    let text = "";
-    for (const [index, cpu] of control.cpus().entries()) {
-      const agent = new AgentContext(opener.dry(cpu, 0), {
-        abi: kernel.abi,
-        memory: kernel.memory,
-        status_words: control.status_words,
-        cpu_data: control.cpu_data,
-        queue_words: enclave.queues[index].words,
-        queue_ids: enclave.queues.map((queue) => queue.id),
-        cpu_rows: kernel.cpuRows(),
-      }, enclave.state);
-      try {
-        text += enclave.policy.create(agent).dump(flags);
-      } catch (error) {
-        text += `(no dump of CPU ${cpu}: ${error instanceof Error ? error.message : error})\n`;
-      }
-    }
-    return new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, DUMP_BYTES_MAX));
+    return new AgentContext(opener.dry(cpu, 0), {
+      abi: kernel.abi,
+      memory: kernel.memory,
+      status_words: control.status_words,
+      cpu_data: control.cpu_data,
+      queue_words: enclave.queues[control.cpus().indexOf(cpu)].words,
+      queue_ids: enclave.queues.map((queue) => queue.id),
+      cpu_rows: kernel.cpuRows(),
+    }, enclave.state);
+  }
+
+  /** Gives the policy what a predecessor's has kept; called by `beforeOnline` only. */
+  restore(snapshot: Snapshot): void {
+    this.#options.enclave.policy.create(this.#view(this.#agents[0].cpu)).restore(snapshot);
   }
 
   /**

@@ -19,6 +19,11 @@ export interface RealKernel extends Kernel {
   enclaveIdOf(path: string): number | undefined;
   /** What a user calls an enclave, such as "/sys/fs/ghost/enclave_1". */
   enclavePath(id: number): string;
+  /**
+   * Files and what to write to each, in order, to destroy an enclave from outside; left out where
+   * the end of the agent process is enough. The first file is there as long as the enclave is.
+   */
+  destroyActions?(id: number): readonly (readonly [path: string, text: string])[];
   /** Gives up what is open; the enclaves stay. */
   close(): void;
 }

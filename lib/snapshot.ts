@@ -36,7 +36,11 @@ export interface Snapshot {
 }
 
 /** Takes a snapshot of what a policy keeps. */
-export function takeSnapshot(agent: AgentContext, policy: string, kept: KeptColumns): Snapshot {
+export function takeSnapshot(
+  agent: Pick<AgentContext, "tasks" | "state">,
+  policy: string,
+  kept: KeptColumns,
+): Snapshot {
   const { tasks, state } = agent;
   const columns = kept.task.map((name) => state.task(name));
   const rows: number[][] = [];

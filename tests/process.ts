@@ -20,6 +20,8 @@ export interface Ended {
 export interface Started {
   /** The process. */
   readonly child: Deno.ChildProcess;
+  /** What it has said so far, stdout before stderr. */
+  text(): string;
   /** Waits until stdout or stderr has a text. */
   waitFor(text: string): Promise<void>;
   /** Waits for the end. */
@@ -87,6 +89,7 @@ export async function startProgram(
   const stderr = new Collected(child.stderr);
   return {
     child,
+    text: () => stdout.text + stderr.text,
     async waitFor(text) {
       let is_over = false;
       const over = Promise.all([stdout.done, stderr.done]).then(() => is_over = true);

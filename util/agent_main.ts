@@ -25,6 +25,9 @@ import {
 } from "./agent_flags.ts";
 import { readReplay } from "./agent_recording.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "./flags.ts";
+import { type GuardHost, NATIVE_GUARD } from "./guard/launch.ts";
+import { postMortem } from "./guard/post_mortem.ts";
+import { REAL_FLAGS, type RealOptions, realOptions } from "./real_flags.ts";
 import { runRealAgent } from "./real_agent.ts";
 import { runSimAgent } from "./sim_agent.ts";
 
@@ -77,6 +80,10 @@ export interface AgentHost {
   uid(): number | null;
   /** Kernels that can be driven; those of kernels/open.ts unless a test says otherwise. */
   readonly kernels?: RealKernelOpeners;
+  /** Module of agents' Workers; the program's own unless a test says otherwise. */
+  readonly worker_url?: string;
+  /** The guard of agents on real kernels; none if left out. */
+  readonly guard?: GuardHost;
   /** Ends the process at once; Deno.exit unless a test says otherwise. */
   readonly exit?: (status: number) => void;
 }
@@ -100,6 +107,7 @@ export const PROCESS_HOST: AgentHost = {
   },
   read: readTextFile,
   uid: () => Deno.uid(),
+  guard: NATIVE_GUARD,
 };
 
 function helpText(program: AgentProgram): string {
@@ -108,10 +116,13 @@ function helpText(program: AgentProgram): string {
     .map(({ name, summary }) => `  ${name}  ${summary}\n`).join("");
   return `usage: ${program.name} [FLAGS]   ${program.summary}\n\n` +
     flagsHelp([...commonFlags(program), ...own]) +
+    "\non a real kernel, where a guard process watches the agent:\n" +
+    flagsHelp(REAL_FLAGS) +
     "\nwith --kernel=sim, the simulated kernel:\n" +
     flagsHelp(SIM_FLAGS) +
     `\nworkloads:\n${workloads}` +
     "\nSIGINT ends the agent, a second one ends it at once; SIGUSR1 dumps its state on stderr.\n" +
+    "SIGUSR2 ends the agent and keeps the enclave, for one that waits with --enclave.\n" +
     "Exit status: 0 ok, 1 operating failure, 2 usage, 3 broken invariant or policy, 130 after a\n" +
     "second SIGINT.\n";
 }
@@ -134,12 +145,20 @@ function realFault(options: AgentOptions, host: AgentHost): OperatingError | und
   return rootFault(host.uid());
 }
 
+/** Makes this process the guard of an agent process to come; returns if there can be none. */
+function startGuard(program: AgentProgram, real: RealOptions, host: AgentHost): void {
+  if (host.guard === undefined) return;
+  const { watchdog_ns, on_crash } = real;
+  const why = host.guard.become({ name: program.name, watchdog_ns, on_crash });
+  host.stderr(`${program.name}: no guard (${why}): only the kernel's runnable_timeout watches\n`);
+}
+
 async function run(
   program: AgentProgram,
   args: readonly string[],
   host: AgentHost,
 ): Promise<number | OperatingError> {
-  const table = [...commonFlags(program), ...SIM_FLAGS, ...program.flags ?? []];
+  const table = [...commonFlags(program), ...REAL_FLAGS, ...SIM_FLAGS, ...program.flags ?? []];
   // As upstream, where this token alone counts, wherever it stands.
   if (args.includes("--ghost_version")) {
     host.stderr(`${ABI_VERSIONS.join(" ")}\n`);
@@ -177,10 +196,17 @@ async function runWith(
   if (list instanceof UsageError) return list;
   const options = agentOptions(flags, list);
   if (options instanceof UsageError) return options;
-  const policy = typeof program.policy === "function"
-    ? program.policy(flags, options.cpus)
-    : program.policy;
+  const real = realOptions(flags);
+  if (real instanceof UsageError) return real;
+  const makePolicy = (cpus: readonly number[]): PolicyDefinition | UsageError =>
+    typeof program.policy === "function" ? program.policy(flags, cpus) : program.policy;
+  const policy = makePolicy(options.cpus);
   if (policy instanceof UsageError) return policy;
+  const link = options.kernel === "sim" ? undefined : host.guard?.link();
+  if (link?.mode === "dump") {
+    host.stderr(postMortem(link.board_fd, makePolicy));
+    return 0;
+  }
   const facts = probeKernel(host.read);
   const kernel = chooseKernel(options.kernel, facts);
   if (kernel instanceof UsageError) return kernel;
@@ -188,7 +214,16 @@ async function runWith(
   if (kernel instanceof OperatingError) return simFlagFault(flags) ?? kernel;
   const fault = realFault(options, host);
   if (fault !== undefined) return fault;
-  return await runRealAgent({ program, policy, options, host, kernel_name: kernel });
+  if (link === undefined) startGuard(program, real, host);
+  return await runRealAgent({
+    program,
+    makePolicy,
+    options,
+    real,
+    host,
+    kernel_name: kernel,
+    link,
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Signals of an agent process: the first SIGINT asks for a graceful end, a second one ends at once,
- * SIGUSR1 asks for a dump. As upstream, reference section 4.0, but for the exit status of the
+ * SIGUSR1 asks for a dump, SIGUSR2 for an end that leaves the enclave to a successor. As upstream, reference section 4.0, but for the exit status of the
  * second SIGINT, which is 130 here.
  *
  * @module
@@ -13,6 +13,8 @@ export const EXIT_INTERRUPTED = 130;
 export class AgentSignals {
   /** True once the agent should end. */
   is_stopping = false;
+  /** True if the enclave is to stay. */
+  keeps_enclave = false;
   /** Called for each SIGUSR1. */
   on_dump: (() => void) | null = null;
   /** Called before the process ends at once, to leave nothing half-made. */
@@ -32,7 +34,7 @@ export class AgentSignals {
     this.#exit = exit;
     const is_windows = Deno.build.os === "windows";
     const names = is_windows ? ["SIGINT"] as const : stop_signals;
-    this.#listeners = names.map((name) => [name, () => this.interrupt()]);
+    this.#listeners = names.map((name) => [name, () => this.interrupt(name)]);
     if (!is_windows) this.#listeners.push(["SIGUSR1", () => this.dump()]);
   }
 
@@ -51,9 +53,10 @@ export class AgentSignals {
     for (const [signal, handler] of this.#listeners) Deno.removeSignalListener(signal, handler);
   }
 
-  /** What SIGINT does. */
-  interrupt(): void {
+  /** What a signal does that asks for the end. */
+  interrupt(name: Deno.Signal = "SIGINT"): void {
     if (!this.is_stopping) {
+      this.keeps_enclave = name === "SIGUSR2";
       this.is_stopping = true;
       this.#stopping.resolve();
       return;

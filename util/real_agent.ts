@@ -5,41 +5,60 @@
  *
  * @module
  */
+import { loadShim } from "../ffi/shim.ts";
+import { cString } from "../ffi/symbols.ts";
 import { AgentThreads } from "../kernels/agent_threads.ts";
+import { ENOENT } from "../kernels/kernel.ts";
 import { openRealKernel, type RealKernelName } from "../kernels/open.ts";
 import type { RealKernel } from "../kernels/real_kernel.ts";
 import { EnclaveError, PolicyEnclave } from "../lib/enclave.ts";
-import { OperatingError } from "../lib/errors.ts";
+import { OperatingError, type UsageError } from "../lib/errors.ts";
 import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../lib/policy.ts";
 import type { AgentOptions } from "./agent_flags.ts";
 import type { AgentHost, AgentProgram } from "./agent_main.ts";
 import { AgentSignals } from "./agent_signals.ts";
 import { coreMap } from "./core_map.ts";
-import { findEnclave, makeEnclave, type OpenEnclave } from "./real_enclave.ts";
+import * as guard_board from "./guard/board.ts";
+import { AgentBoard, BoardView } from "./guard/board.ts";
+import { beatPeriodMs, Heartbeat } from "./guard/heartbeat.ts";
+import type { GuardLink } from "./guard/launch.ts";
+import { keptBy } from "./guard/predecessor.ts";
+import { destroyActions, findEnclave, makeEnclave, type OpenEnclave } from "./real_enclave.ts";
+import type { RealOptions } from "./real_flags.ts";
+import { leaveCpus } from "./spare_cpus.ts";
+import { limitsFault } from "./start_limits.ts";
+import { Interrupted, pause, TakeOver } from "./take_over.ts";
 
 /** What to run. */
 export interface RealAgentJob {
   /** The agent. */
   readonly program: AgentProgram;
-  /** Its policy. */
-  readonly policy: PolicyDefinition;
+  /** Makes its policy for the CPUs of the enclave. */
+  readonly makePolicy: (cpus: readonly number[]) => PolicyDefinition | UsageError;
   /** Its common flags, checked. */
   readonly options: AgentOptions;
+  /** Its flags for real kernels, checked. */
+  readonly real: RealOptions;
   /** The process. */
   readonly host: AgentHost;
   /** The kernel. */
   readonly kernel_name: RealKernelName;
+  /** What the guard has told; undefined without a guard. */
+  readonly link: GuardLink | undefined;
 }
 
 /** Time between two dumps with `--verbose`. */
 const DUMP_PERIOD_MS = 1000;
-/** How often it is looked whether an old agent has left, or the enclave has gone. */
-const POLL_MS = 5;
+/** How often it is looked whether the enclave has gone. */
 const GONE_POLL_MS = 200;
-
-function pause(duration_ms: number): Promise<void> {
-  return new Promise((wake) => setTimeout(wake, duration_ms));
-}
+/** How long agents whose threads go back to the default scheduler may finish what they queued. */
+const DRAIN_MS = 200;
+/** How long the old agents' threads may take to end once their process is offline. */
+const BUSY_MS = 10_000;
+/** What the kernel keeps of a thread's name. */
+const THREAD_NAME_BYTES = 15;
+const STOP_SIGNALS: readonly Deno.Signal[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2"];
+const FULL_DUMP = DUMP_ALL_TASKS | DUMP_EMPTY_RUNQUEUES;
 
 /** One run of an agent in one enclave. */
 class RealAgent {
@@ -47,47 +66,107 @@ class RealAgent {
   readonly #kernel: RealKernel;
   readonly #signals: AgentSignals;
   readonly #open: OpenEnclave;
+  readonly #policy: PolicyDefinition;
+  readonly #board: AgentBoard;
+  readonly #take_over: TakeOver;
   #enclave: PolicyEnclave | undefined;
   #threads: AgentThreads | undefined;
+  #has_published = false;
+  #beat_timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(job: RealAgentJob, kernel: RealKernel, open: OpenEnclave, signals: AgentSignals) {
+  constructor(
+    job: RealAgentJob,
+    kernel: RealKernel,
+    signals: AgentSignals,
+    found: { open: OpenEnclave; policy: PolicyDefinition; old: BoardView | undefined },
+  ) {
     this.#job = job;
     this.#kernel = kernel;
-    this.#open = open;
     this.#signals = signals;
+    this.#open = found.open;
+    this.#policy = found.policy;
+    this.#board = job.link === undefined ? AgentBoard.create() : new AgentBoard(job.link.board_fd);
+    const host = {
+      say: (text: string) => this.#say(text),
+      isStopping: () => signals.is_stopping,
+      nowNs: () => kernel.nowNs(),
+    };
+    this.#take_over = new TakeOver(found.open, host, found.old);
     signals.on_dump = () => this.#dump(DUMP_ALL_TASKS);
+  }
+
+  #say(text: string): void {
+    this.#job.host.stderr(`${this.#job.program.name}: ${text}\n`);
   }
 
   #dump(flags: number): void {
     this.#job.host.stderr(this.#threads?.dump(flags) ?? "");
   }
 
-  /** Waits until the old agent has left; false if the user does not want to wait any more. */
-  async #awaitTurn(): Promise<boolean> {
-    const { control, path } = this.#open;
-    if (control.isOnline()) this.#job.host.stderr(`waiting for the agent of ${path} to leave\n`);
-    while (control.isOnline() && !this.#signals.is_stopping) {
-      if (control.isDestroyed()) throw new OperatingError(`${path} is gone`, "make a new enclave");
-      await pause(POLL_MS);
-    }
-    return !this.#signals.is_stopping;
+  /** From here on the guard answers for the enclave. */
+  #publish(enclave: PolicyEnclave): void {
+    const { path, is_made, control } = this.#open;
+    const { state } = enclave;
+    const abi_version = this.#kernel.abi.version;
+    const facts = { path, is_made, abi_version, shape: state.shape };
+    this.#board.publish(facts, state, destroyActions(this.#kernel, control.id));
+    this.#has_published = true;
   }
 
-  /** Starts the agents; false if the user has interrupted. */
-  async #start(): Promise<boolean> {
-    const { policy, host } = this.#job;
-    const { control } = this.#open;
-    if (!await this.#awaitTurn()) return false;
-    this.#enclave = new PolicyEnclave(this.#kernel, control, policy);
-    this.#threads = await AgentThreads.start({
+  /** The kernel's own watchdog, for the case that the guard dies too. */
+  #limitRunnable(): void {
+    const { runnable_timeout_ms } = this.#job.real;
+    const result = this.#open.control.writeTunable("runnable_timeout", runnable_timeout_ms);
+    if (result === -ENOENT) {
+      this.#say("this kernel has no runnable_timeout: only the guard watches");
+    } else if (result < 0) throw new EnclaveError("set runnable_timeout", result);
+  }
+
+  /** Starts the agents; they are warm before another agent's place is taken. */
+  async #start(): Promise<AgentThreads> {
+    const { control, is_made } = this.#open;
+    const enclave = new PolicyEnclave(this.#kernel, control, this.#policy, {
+      makeState: (size_bytes) => this.#board.makeState(size_bytes),
+      is_early: true,
+    });
+    this.#enclave = enclave;
+    if (is_made && this.#take_over.old === undefined) this.#publish(enclave);
+    const threads = await AgentThreads.start({
       kernel: this.#kernel,
       control,
-      enclave: this.#enclave,
-      choice: { name: policy.name, options: policy.options ?? {} },
+      enclave,
+      choice: { name: this.#policy.name, options: this.#policy.options ?? {} },
       opener: this.#kernel.opener,
+      worker_url: this.#job.host.worker_url,
+      state_region: this.#board.state_region,
+      busy_ms: BUSY_MS,
+      awaitTurn: async () => {
+        await this.#take_over.awaitTurn();
+        await this.#take_over.claim(enclave);
+        this.#publish(enclave);
+        this.#limitRunnable();
+      },
+      beforeOnline: (threads) => this.#restore(threads),
     });
-    host.stdout("Initialization complete, ghOSt active.\n");
-    return true;
+    this.#threads = threads;
+    this.#board.phase = guard_board.PHASE_ACTIVE;
+    leaveCpus(control.cpus(), threads.tids());
+    return threads;
+  }
+
+  /** Gives the policy what its predecessor kept. */
+  #restore(threads: AgentThreads): void {
+    const { old } = this.#take_over;
+    const snapshot = old === undefined ? undefined : keptBy(old, this.#policy.name);
+    if (snapshot !== undefined) threads.restore(snapshot);
+  }
+
+  #startBeat(enclave: PolicyEnclave): void {
+    const heartbeat = new Heartbeat(this.#kernel.memory, enclave.queues);
+    this.#beat_timer = setInterval(
+      () => this.#board.beat(heartbeat.look()),
+      beatPeriodMs(this.#job.real.watchdog_ns),
+    );
   }
 
   /** Waits until there is a reason to end: a signal, a failure, or an enclave that is gone. */
@@ -104,29 +183,121 @@ class RealAgent {
     }
   }
 
+  /** True if the enclave outlives this process when all goes well. */
+  #staysAfterwards(): boolean {
+    return !this.#open.is_made || this.#signals.keeps_enclave;
+  }
+
+  /** What to do with the enclave when an agent has failed and no guard is there to do it. */
+  #settleFailure(): void {
+    this.#board.phase = guard_board.PHASE_FAILED;
+    if (this.#job.link !== undefined || this.#job.real.on_crash === "leave") return;
+    this.#open.control.destroy();
+    this.#say(`${this.#open.path} destroyed, its threads are with the default scheduler`);
+  }
+
+  /** Ends the agents; the exit status. */
+  async #end(threads: AgentThreads): Promise<number | OperatingError> {
+    const { host, program } = this.#job;
+    this.#board.phase = guard_board.PHASE_LEAVING;
+    clearInterval(this.#beat_timer);
+    const is_gone = this.#open.control.isDestroyed();
+    const report = await threads.stop({ drain_ms: this.#staysAfterwards() ? 0 : DRAIN_MS });
+    if (report.exit_status !== 0) {
+      this.#say(report.failures[0].text);
+      host.stderr(threads.dump(FULL_DUMP));
+      this.#enclave?.close();
+      this.#settleFailure();
+      return report.exit_status;
+    }
+    const final_text = program.finalText?.(this.#enclave!) ?? "";
+    this.#enclave?.close();
+    if (!is_gone && !this.#staysAfterwards()) this.#open.control.destroy();
+    this.#board.phase = guard_board.PHASE_ENDED;
+    if (is_gone) {
+      const cure = "its threads are with the default scheduler; start the agent again";
+      return new OperatingError(`${this.#open.path} was destroyed`, cure);
+    }
+    host.stdout(final_text + program.done_text);
+    return 0;
+  }
+
+  /** Leaves nothing half-made when the agents could not start. */
+  #abandon(): void {
+    this.#enclave?.close();
+    const { control, is_made } = this.#open;
+    const has_followed = !is_made || this.#take_over.old !== undefined;
+    // The old agents have gone, and nobody is there for their threads.
+    if (has_followed && this.#has_published) return this.#settleFailure();
+    if (is_made && !control.isDestroyed()) control.destroy();
+    this.#board.phase = guard_board.PHASE_ENDED;
+  }
+
   /** Everything once the enclave is there; the exit status. */
   async run(): Promise<number | OperatingError> {
     const { host, program } = this.#job;
+    let threads: AgentThreads;
     try {
-      if (!await this.#start()) return 0;
-      const threads = this.#threads!;
-      await this.#awaitEnd(threads);
-      const is_gone = this.#open.control.isDestroyed();
-      const report = await threads.stop();
-      if (report.exit_status !== 0) {
-        const dump = threads.dump(DUMP_ALL_TASKS | DUMP_EMPTY_RUNQUEUES);
-        host.stderr(`${program.name}: ${report.failures[0].text}\n${dump}`);
-        return report.exit_status;
-      }
-      if (is_gone) return new OperatingError(`${this.#open.path} was destroyed`, "make a new one");
-      const final_text = program.finalText?.(this.#enclave!) ?? "";
-      host.stdout(final_text + program.done_text);
+      threads = await this.#start();
+    } catch (error) {
+      this.#abandon();
+      if (!(error instanceof Interrupted)) throw error;
+      host.stdout(program.done_text);
       return 0;
-    } finally {
-      this.#enclave?.close();
-      if (this.#open.is_made && !this.#open.control.isDestroyed()) this.#open.control.destroy();
     }
+    this.#startBeat(this.#enclave!);
+    host.stdout("Initialization complete, ghOSt active.\n");
+    if (!this.#open.is_made || this.#take_over.old !== undefined) {
+      await this.#take_over.report(this.#enclave!);
+    }
+    await this.#awaitEnd(threads);
+    return await this.#end(threads);
   }
+}
+
+/** The enclave: that of a dead agent, the one that the user names, or a new one. */
+function openEnclave(
+  job: RealAgentJob,
+  kernel: RealKernel,
+  old: BoardView | undefined,
+): OpenEnclave | OperatingError {
+  const { enclave, cpus, ghost_cpus } = job.options;
+  if (old !== undefined) {
+    const found = findEnclave(kernel, old.facts.path);
+    return found instanceof OperatingError ? found : { ...found, is_made: old.facts.is_made };
+  }
+  return enclave === "" ? makeEnclave(kernel, cpus, ghost_cpus) : findEnclave(kernel, enclave);
+}
+
+async function runOn(
+  job: RealAgentJob,
+  kernel: RealKernel,
+  signals: AgentSignals,
+): Promise<number | OperatingError> {
+  const { host, program, link } = job;
+  const old = link === undefined || link.old_fd < 0
+    ? undefined
+    : BoardView.open(link.old_fd, "view");
+  if (program.shows_core_map) host.stdout(coreMap(kernel.cpuRows()));
+  host.stdout("Initializing...\n");
+  const open = openEnclave(job, kernel, old);
+  if (open instanceof OperatingError) return open;
+  const policy = job.makePolicy(open.control.cpus());
+  const fault = policy instanceof OperatingError
+    ? policy
+    : limitsFault(host.read, open.control.cpus().length);
+  if (fault === undefined) {
+    leaveCpus(open.control.cpus(), []);
+    const found = { open, policy: policy as PolicyDefinition, old };
+    return await new RealAgent(job, kernel, signals, found).run();
+  }
+  if (open.is_made && old === undefined) open.control.destroy();
+  return fault;
+}
+
+/** The guard starts the agent through a descriptor, whose number would be its name. */
+function nameProcess(name: string): void {
+  loadShim().setThreadName(cString(name.slice(0, THREAD_NAME_BYTES)));
 }
 
 /**
@@ -136,19 +307,14 @@ class RealAgent {
  * @returns The exit status, or why it could not run.
  */
 export async function runRealAgent(job: RealAgentJob): Promise<number | OperatingError> {
-  const { host, options, program } = job;
+  const { host } = job;
   const kernel = await openRealKernel(job.kernel_name, host.kernels);
   if (kernel instanceof OperatingError) return kernel;
-  const signals = new AgentSignals(host.exit, ["SIGINT", "SIGTERM", "SIGHUP"]);
+  if (job.link !== undefined) nameProcess(job.program.name);
+  const signals = new AgentSignals(host.exit, STOP_SIGNALS);
   signals.listen();
   try {
-    if (program.shows_core_map) host.stdout(coreMap(kernel.cpuRows()));
-    host.stdout("Initializing...\n");
-    const open = options.enclave === ""
-      ? makeEnclave(kernel, options.cpus, options.ghost_cpus)
-      : findEnclave(kernel, options.enclave);
-    if (open instanceof OperatingError) return open;
-    return await new RealAgent(job, kernel, open, signals).run();
+    return await runOn(job, kernel, signals);
   } catch (error) {
     if (error instanceof OperatingError) return error;
     if (!(error instanceof EnclaveError)) throw error;

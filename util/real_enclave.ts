@@ -77,3 +77,12 @@ export function findEnclave(kernel: RealKernel, path: string): OpenEnclave | Ope
     "`ghostctl enclaves` lists those there are; without --enclave the agent makes one",
   );
 }
+
+/** What to write where to destroy an enclave from outside; see {@linkcode RealKernel}. */
+export function destroyActions(
+  kernel: RealKernel,
+  id: number,
+): readonly (readonly [path: string, text: string])[] {
+  if (kernel.destroyActions !== undefined) return kernel.destroyActions(id);
+  return kernel.kind === "ghost" ? [[`${kernel.enclavePath(id)}/ctl`, "destroy"]] : [];
+}
