@@ -15,8 +15,8 @@ const BASE_BYTES = 48 * MIB;
 const WORKER_BYTES = 8 * MIB;
 /** Descriptors of a process without Workers: the runtime's 23 and the enclave's files. */
 const BASE_FD_COUNT = 64;
-/** Seven of the runtime and one queue. */
-const WORKER_FD_COUNT = 8;
+/** Seven of the runtime, a queue, a timer, and one that the warm-up calls the kernel with. */
+const WORKER_FD_COUNT = 10;
 
 /** A capability: its bit, the kernels that cannot do without, and what it is for. */
 interface Capability {
