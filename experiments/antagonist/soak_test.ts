@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { Soak } from "./soak.ts";
 
 const DURATION_MS = 1500;
-const PERIOD_NS = 100_000;
+/** One look at the clock may be this late, when the machine itself is kept from running. */
+const LATE_NS = 30e6;
 
 /** What the kernel says of a thread: time on a CPU, and time in which it waited for one. */
 function schedstat(tid: number): { run_ns: number; wait_ns: number } {
@@ -24,9 +25,9 @@ async function soak(work_share: number): Promise<void> {
   const expected_ns = runtime_ns * work_share;
   // Its own count is the kernel's (the thread runs on while both are read).
   assert(run_ns >= kernel.run_ns * 0.95 - 1e6, `${run_ns}, the kernel says ${kernel.run_ns}`);
-  assert(run_ns <= expected_ns * 1.005 + PERIOD_NS + 1e6, `${run_ns} of ${expected_ns}`);
+  assert(run_ns <= expected_ns * 1.005 + LATE_NS, `${run_ns} of ${expected_ns}`);
   // What is missing is time in which other threads had the CPU.
-  const least_ns = (expected_ns - kernel.wait_ns) * 0.9 - 20e6;
+  const least_ns = (expected_ns - kernel.wait_ns) * 0.9 - LATE_NS;
   assert(run_ns >= least_ns, `${run_ns} of ${expected_ns}, waited for ${kernel.wait_ns}`);
 }
 
