@@ -34,6 +34,32 @@ export interface LoadThread {
   take(word: number): Script;
   /** Waits until so many threads have come to a word, or the sub-test is stopped. */
   meet(word: number, thread_count: number): Script;
+  /** The time in ns. */
+  nowNs(): number;
+  /** Sets the nice value. */
+  setNice(value: number): void;
+  /** Binds the thread to one of the load's CPUs; −1: to all of them. */
+  bind(nth: number): void;
+  /** Notes the CPU time that the thread got in a stage, and where it is now. */
+  noteStage(stage: number, cpu_ns: number): void;
+  /** Tells the agent: work of a class, to be done in `deadline_ns` from now. */
+  hint(class_id: number, deadline_ns: number): void;
+  /** Tells the agent that there is no work. */
+  markIdle(): void;
+  /** True until the agent says that there is work. */
+  isIdle(): boolean;
+}
+
+/** What a thread got in a stage of its script. */
+export interface StageRow {
+  /** Name of the thread. */
+  readonly thread: string;
+  /** Number of the stage. */
+  readonly stage: number;
+  /** CPU time in ns. */
+  readonly cpu_ns: number;
+  /** CPU at the end of the stage. */
+  readonly cpu: number;
 }
 
 /** Makes the script of a thread. */

@@ -50,7 +50,12 @@ export type LoadStep =
   | { readonly kind: "drive_out"; readonly what: string }
   | { readonly kind: "give"; readonly word: Word }
   | { readonly kind: "take"; readonly word: Word }
-  | { readonly kind: "barrier"; readonly word: number; readonly count: number };
+  | { readonly kind: "barrier"; readonly word: number; readonly count: number }
+  | { readonly kind: "hint"; readonly class_id: number; readonly deadline_ns: number }
+  | { readonly kind: "rest" }
+  | { readonly kind: "work"; readonly ns: number; readonly stage: number }
+  | { readonly kind: "nice"; readonly value: number }
+  | { readonly kind: "bind"; readonly nth: number };
 
 /** What starting a thread costs its parent in the simulation: about a pthread_create. */
 export const FORK_NS = 15_000;
@@ -145,6 +150,31 @@ export function take(word: Word): LoadStep {
 /** Waits until `count` threads have come to this word. */
 export function barrier(word: number, count: number): LoadStep {
   return { kind: "barrier", word, count };
+}
+
+/** Tells the agent by the PrioTable: work of a class, to be done in `deadline_ns` from now. */
+export function hint(class_id: number, deadline_ns: number): LoadStep {
+  return { kind: "hint", class_id, deadline_ns };
+}
+
+/** Tells the agent that there is no work, and waits until it says that there is. */
+export function rest(): LoadStep {
+  return { kind: "rest" };
+}
+
+/** Uses the CPU as far as it gets it until `ns` have passed; what it got is that stage's figure. */
+export function work(ns: number, stage: number): LoadStep {
+  return { kind: "work", ns, stage };
+}
+
+/** Sets the thread's nice value. */
+export function nice(value: number): LoadStep {
+  return { kind: "nice", value };
+}
+
+/** Binds the thread to one of the load's CPUs; −1: to all of them. */
+export function bind(nth: number): LoadStep {
+  return { kind: "bind", nth };
 }
 
 /** A kind of thread. */

@@ -5,6 +5,7 @@
  */
 import {
   LOAD_BARRIER,
+  LOAD_BIND,
   LOAD_CHANCE,
   LOAD_DRIVE,
   LOAD_END,
@@ -13,20 +14,26 @@ import {
   LOAD_EXPECT,
   LOAD_FAIL,
   LOAD_FAULT_ENTER,
+  LOAD_FAULT_HINT,
   LOAD_FAULT_LEAVE,
+  LOAD_FAULT_NICE,
   LOAD_FAULT_PIN,
   LOAD_FAULT_START,
   LOAD_FORK,
   LOAD_GIVE,
+  LOAD_HINT,
   LOAD_JOIN,
   LOAD_JUMP,
   LOAD_LEAVE,
   LOAD_LOOP,
+  LOAD_NICE,
   LOAD_ONLY_IN,
   LOAD_OP_LENGTH,
+  LOAD_REST,
   LOAD_RUN,
   LOAD_SLEEP,
   LOAD_TAKE,
+  LOAD_WORK,
   LOAD_YIELD,
   type NativeProgram,
 } from "../ffi/load.ts";
@@ -51,6 +58,8 @@ export const RUNTIME_TEXTS: ReadonlyMap<number, string> = new Map([
   [LOAD_FAULT_LEAVE, "a thread can leave ghOSt"],
   [LOAD_FAULT_START, "a thread can be started"],
   [LOAD_FAULT_PIN, "the threads can be bound to their CPUs"],
+  [LOAD_FAULT_HINT, "the PrioTable takes a row for every thread"],
+  [LOAD_FAULT_NICE, "a nice value can be set"],
 ]);
 
 class Compiler {
@@ -132,6 +141,16 @@ class Compiler {
         return this.#onWord(LOAD_TAKE, step.word);
       case "barrier":
         return this.#onWord(LOAD_BARRIER, step.word, step.count);
+      case "hint":
+        return this.emit(LOAD_HINT, step.class_id, step.deadline_ns);
+      case "rest":
+        return this.emit(LOAD_REST);
+      case "work":
+        return this.emit(LOAD_WORK, step.ns, step.stage);
+      case "nice":
+        return this.emit(LOAD_NICE, step.value);
+      case "bind":
+        return this.emit(LOAD_BIND, step.nth);
       case "loop":
         return this.#loop(step.count, step.body);
       case "chance":

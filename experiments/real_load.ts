@@ -8,6 +8,7 @@ import { errnoName } from "../ffi/errno.ts";
 import { check } from "../ffi/errors.ts";
 import {
   LatencyBuckets,
+  LOAD_ENTER,
   LOAD_NEXT_DONE,
   LOAD_NEXT_TIMEOUT,
   type LoadFault,
@@ -15,6 +16,7 @@ import {
   type LoadTotals,
 } from "../ffi/load.ts";
 import { type CompiledLoad, compileSteps, RUNTIME_TEXTS } from "./native_steps.ts";
+import type { StageRow } from "./load.ts";
 import type { ThreadKind } from "./load_steps.ts";
 
 /** How long a call waits for threads before signals and the clock have a turn. */
@@ -30,12 +32,26 @@ export interface RealLoadOptions {
   readonly policy: number;
   /** Most threads, the first one included. */
   readonly thread_capacity: number;
-  /** CPUs that the threads are bound to; empty leaves them free. */
+  /** CPUs of the load, for steps that name one; empty if none does. */
   readonly cpu_mask: Uint8Array<ArrayBuffer>;
+  /** True: the threads are bound to these CPUs from the start. */
+  readonly is_bound?: boolean;
+  /** Where its threads tell the agent about their work; without it such steps do nothing. */
+  readonly hints?: RealHints;
   /** Seed of random times. */
   readonly seed: number;
   /** Time after which the load counts as stuck, in ns. */
   readonly timeout_ns: number;
+}
+
+/** The PrioTable of this process as a load uses it. */
+export interface RealHints {
+  /** Where its data begins in memory. */
+  readonly address: number;
+  /** The first row that the load may use; each thread has one. */
+  readonly first_sid: number;
+  /** Says that a thread has work, in its row: 0 or −errno. */
+  readonly hint: (sid: number, tid: number, class_id: number, deadline_ns: number) => number;
 }
 
 /** What a load has done. */
@@ -46,6 +62,8 @@ export interface RealResult {
   readonly faults: readonly string[];
   /** Sums over its threads. */
   readonly totals: LoadTotals;
+  /** Stages of its threads. */
+  readonly stages: readonly StageRow[];
 }
 
 /** What was measured between two points in time. */
@@ -81,7 +99,13 @@ export class RealLoad {
   constructor(root: ThreadKind, options: RealLoadOptions) {
     this.#options = options;
     this.#compiled = compileSteps(root);
-    this.#threads = new LoadThreads(this.#compiled.program, options);
+    const { hints } = options;
+    this.#threads = new LoadThreads(this.#compiled.program, {
+      ...options,
+      is_bound: options.is_bound ?? false,
+      hint_table: hints?.address ?? 0,
+      first_sid: hints?.first_sid ?? 0,
+    });
     this.#start = this.#threads.totals();
     check("load", this.#threads.start());
   }
@@ -99,13 +123,22 @@ export class RealLoad {
       const next = threads.next(Math.min(left_ns, TURN_NS));
       if (next === LOAD_NEXT_DONE) this.#is_over = true;
       else if (next !== LOAD_NEXT_TIMEOUT) {
-        threads.answer(next, this.#options.join(threads.thread(next)?.tid ?? 0));
+        threads.answer(next, this.#carryOut(next));
         continue;
       }
       await new Promise((resolve) => setTimeout(resolve, 0));
       left_ns = end_ns - threads.totals().time_ns;
     }
     return !this.#is_over;
+  }
+
+  /** Does what a thread asks for: 0 or −errno. */
+  #carryOut(thread: number): number {
+    const { join, hints } = this.#options;
+    const { code, a, b } = this.#threads.request(thread);
+    const tid = this.#threads.thread(thread)?.tid ?? 0;
+    if (code === LOAD_ENTER) return join(tid);
+    return hints === undefined ? 0 : hints.hint(hints.first_sid + thread, tid, a, b);
   }
 
   /** Waits until all have ended, or the load's time is over. */
@@ -116,6 +149,7 @@ export class RealLoad {
       time_ns: totals.time_ns - this.#start.time_ns,
       faults: this.#faults(totals),
       totals,
+      stages: this.#stages(totals.started_count),
     };
     // The threads of a stuck load keep their memory until the process ends.
     if (this.#is_over) this.#threads.free();
@@ -148,6 +182,17 @@ export class RealLoad {
   /** Ends loops that have no count. */
   stop(): void {
     this.#threads.stop();
+  }
+
+  /** Stages in which threads did something. */
+  #stages(thread_count: number): StageRow[] {
+    const rows: StageRow[] = [];
+    for (let index = 0; index < thread_count; index++) {
+      this.#threads.stages(index).forEach(({ cpu_ns, cpu }, stage) => {
+        if (cpu_ns > 0) rows.push({ thread: this.#name(index), stage, cpu_ns, cpu });
+      });
+    }
+    return rows;
   }
 
   #faults(totals: LoadTotals): string[] {

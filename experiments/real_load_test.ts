@@ -44,6 +44,9 @@ function options(changes: Partial<RealLoadOptions> = {}): RealLoadOptions {
   };
 }
 
+/** For threads without a caller that does what they ask for. */
+const BARE = { ...options(), is_bound: false, hint_table: 0, first_sid: 0 };
+
 function start(steps: readonly LoadStep[], changes: Partial<RealLoadOptions> = {}): RealLoad {
   return new RealLoad(threadKind("root", ...steps), options(changes));
 }
@@ -168,7 +171,7 @@ Deno.test("threads bound to a CPU stay on it, their children too", async () => {
   const cpu = Number(first[1]);
   const cpu_mask = new Uint8Array(128);
   cpu_mask[cpu >> 3] = 1 << (cpu & 7);
-  const threads = new LoadThreads(program, options({ cpu_mask }));
+  const threads = new LoadThreads(program, { ...BARE, cpu_mask, is_bound: true });
   threads.start();
   while (threads.next(MS) !== -2);
   assertEquals([0, 1].map((index) => threads.thread(index)?.cpu), [cpu, cpu]);
@@ -195,7 +198,7 @@ Deno.test("a load that never ends is reported as stuck, with threads that are le
 
 Deno.test("a load cannot be freed while its threads run", () => {
   const { program } = compileSteps(threadKind("root", take(0)));
-  const threads = new LoadThreads(program, options());
+  const threads = new LoadThreads(program, BARE);
   threads.start();
   assertThrows(() => threads.free(), Error, "load threads still run");
   threads.stop();
@@ -206,5 +209,5 @@ Deno.test("a load cannot be freed while its threads run", () => {
 Deno.test("an empty load is refused", () => {
   const { program } = compileSteps(threadKind("root"));
   const empty = { ...program, ops: new Float64Array() };
-  assertThrows(() => new LoadThreads(empty, options()), Error, "EINVAL");
+  assertThrows(() => new LoadThreads(empty, BARE), Error, "EINVAL");
 });

@@ -11,7 +11,10 @@ import type { SimMachine } from "../kernels/sim/machine.ts";
 import { MODE_IDLE, READY, type SimThread, SLEEPING } from "../kernels/sim/thread.ts";
 import type { SimTrace } from "../kernels/sim/trace.ts";
 import { Prng } from "../lib/prng.ts";
-import type { Load, LoadScript, LoadThread, SubTest } from "./load.ts";
+import { CPU_MASK_WORD_COUNT } from "../lib/limits.ts";
+import { SCHED_ITEM_RUNNABLE } from "../shared/prio_table.ts";
+import type { Load, LoadScript, LoadThread, StageRow, SubTest } from "./load.ts";
+import type { SimHints } from "./shinjuku/sim_hints.ts";
 import { Samples } from "./samples.ts";
 import { SimWords } from "./sim_words.ts";
 
@@ -73,6 +76,8 @@ class SimLoadThread implements LoadThread {
   readonly #parent: SimLoadThread | null;
   #child_count = 0;
   #has_ended = false;
+  /** Its row in the hints. */
+  #sid = -1;
 
   constructor(load_run: SimLoadRun, thread: SimThread, parent: SimLoadThread | null) {
     this.#run = load_run;
@@ -131,6 +136,47 @@ class SimLoadThread implements LoadThread {
     return this.#run.words.meet(word, thread_count, this.#thread);
   }
 
+  nowNs(): number {
+    return this.#run.machine.now_ns;
+  }
+
+  setNice(value: number): void {
+    this.#thread.nice = value;
+    this.#run.machine.messages.taskPriorityChanged(this.#thread);
+  }
+
+  bind(nth: number): void {
+    const cpus = this.#run.enclave.cpus();
+    const mask = new Int32Array(CPU_MASK_WORD_COUNT);
+    for (const cpu of nth < 0 ? cpus : [cpus[nth]]) mask[cpu >> 5] |= 1 << (cpu & 31);
+    this.#thread.affinity = mask;
+    this.#run.machine.messages.taskAffinityChanged(this.#thread);
+  }
+
+  noteStage(stage: number, cpu_ns: number): void {
+    const { name, cpu } = this.#thread;
+    this.#run.stages.push({ thread: name, stage, cpu_ns, cpu });
+  }
+
+  hint(class_id: number, deadline_ns: number): void {
+    const hints = this.#run.hints;
+    if (hints === null) return;
+    if (this.#sid < 0) this.#sid = this.#run.takeSid();
+    hints.addThread(this.#sid, this.#thread, {
+      wcid: class_id,
+      flags: SCHED_ITEM_RUNNABLE,
+      deadline_ns: this.nowNs() + deadline_ns,
+    });
+  }
+
+  markIdle(): void {
+    if (this.#sid >= 0) this.#run.hints?.setRunnable(this.#sid, false);
+  }
+
+  isIdle(): boolean {
+    return this.#sid >= 0 && (this.#run.hints?.client.isIdle(this.#sid) ?? false);
+  }
+
   /** The script with what a thread does at its end. */
   *script(script: LoadScript): Script {
     yield* script(this);
@@ -155,6 +201,10 @@ export class SimLoadRun {
   readonly prng: Prng;
   /** Words of the present sub-test. */
   words: SimWords;
+  /** Hints to the agent, for loads that give some. */
+  hints: SimHints | null = null;
+  /** Stages of the present sub-test, or of the last one. */
+  stages: StageRow[] = [];
   /** Figures of the sub-tests that are over. */
   readonly results: SubTestResult[] = [];
   /** Threads of the present sub-test that have ended, the starting one included. */
@@ -163,6 +213,7 @@ export class SimLoadRun {
   readonly #samples = new Samples();
   readonly #faults: string[] = [];
   #sub_test: SubTest | null = null;
+  #sid_count = 0;
   #is_last = false;
   #start_ns = 0;
   #switch_count = 0;
@@ -218,6 +269,11 @@ export class SimLoadRun {
     return made as SimLoadThread;
   }
 
+  /** A row of the hints for a thread; a row has one thread at most in all its time. */
+  takeSid(): number {
+    return this.#sid_count++;
+  }
+
   /** Notes a broken expectation. */
   fault(text: string): void {
     if (this.#faults.length < FAULTS_MAX) this.#faults.push(text);
@@ -263,6 +319,7 @@ export class SimLoadRun {
     this.ended_count = 0;
     const words = new SimWords(machine);
     this.words = words;
+    this.stages = [];
     this.start(next.name, next.main, null, null);
     if (next.duration_ns !== undefined) {
       machine.at(machine.now_ns + next.duration_ns, () => words.stop());

@@ -4,13 +4,17 @@
  * @module
  */
 import { type Action, run, sleep, yieldCpu } from "../kernels/sim/actions.ts";
-import type { Load, LoadScript, LoadThread, SubTest } from "./load.ts";
+import type { Load, LoadScript, LoadThread, StageRow, SubTest } from "./load.ts";
 import type { LoadStep, ThreadKind, Word } from "./load_steps.ts";
 
 /** What moving another thread to another class costs the caller. */
 const MOVE_NS = 2_000;
 /** Pause between two looks at the children that are to be moved out. */
 const DRIVE_PAUSE_NS = 15_000;
+/** What a word to the kernel or to the agent costs. */
+const TELL_NS = 1_000;
+/** Work is done in pieces of this length. */
+const WORK_NS = 50_000;
 /** What a call of futex costs. */
 const FUTEX_NS = 1_000;
 
@@ -84,10 +88,48 @@ class StepThread {
       case "drive_out":
         yield* this.#driveOut(step.what);
         return false;
-      default:
+      case "give":
+      case "take":
+      case "barrier":
         yield* this.#meet(step);
         return false;
+      default:
+        yield* this.#tell(step);
+        return false;
     }
+  }
+
+  /** What a thread tells the agent and the kernel about itself. */
+  *#tell(step: Extract<LoadStep, { kind: "hint" | "rest" | "work" | "nice" | "bind" }>): Steps {
+    const self = this.#self;
+    switch (step.kind) {
+      case "hint":
+        yield run(TELL_NS);
+        self.hint(step.class_id, step.deadline_ns);
+        return false;
+      case "rest":
+        self.markIdle();
+        do yield run(TELL_NS); while (self.isIdle() && !self.isStopped());
+        return false;
+      case "nice":
+        yield run(TELL_NS);
+        self.setNice(step.value);
+        return false;
+      case "bind":
+        yield run(TELL_NS);
+        self.bind(step.nth);
+        return false;
+      default:
+        return yield* this.#work(step.ns, step.stage);
+    }
+  }
+
+  *#work(ns: number, stage: number): Steps {
+    const end_ns = this.#self.nowNs() + ns;
+    let cpu_ns = 0;
+    for (; this.#self.nowNs() < end_ns; cpu_ns += WORK_NS) yield run(WORK_NS);
+    this.#self.noteStage(stage, cpu_ns);
+    return false;
   }
 
   *#meet(step: Extract<LoadStep, { kind: "give" | "take" | "barrier" }>): Steps {
@@ -149,6 +191,8 @@ export function rootScript(root: ThreadKind): LoadScript {
 export interface SteppedSubTest extends SubTest {
   /** What its first thread does. */
   readonly root: ThreadKind;
+  /** Lines on what its threads got in their stages. */
+  readonly report?: (stages: readonly StageRow[]) => string[];
 }
 
 /** A load that runs on every kernel. */

@@ -47,6 +47,16 @@ export const LOAD_GIVE = 16;
 export const LOAD_TAKE = 17;
 /** Waits at word `a` (`c` as above) until `b` threads have come. */
 export const LOAD_BARRIER = 18;
+/** Has work of class `a`, to be done in `b` ns: {@linkcode LoadThreads.next} asks for its row. */
+export const LOAD_HINT = 19;
+/** Has no work until the agent says that it has. */
+export const LOAD_REST = 20;
+/** Uses the CPU until `a` ns of time have passed; stage `b` tells how much it got. */
+export const LOAD_WORK = 21;
+/** Nice value `a`. */
+export const LOAD_NICE = 22;
+/** Bound to CPU number `a` of the load's CPUs; −1: to all of them. */
+export const LOAD_BIND = 23;
 
 /** Numbers of an operation: its code and three arguments. */
 export const LOAD_OP_LENGTH = 4;
@@ -61,6 +71,13 @@ export const LOAD_FAULT_LEAVE = -2;
 export const LOAD_FAULT_START = -3;
 /** The CPUs could not be set. */
 export const LOAD_FAULT_PIN = -4;
+/** A thread has no row in the PrioTable. */
+export const LOAD_FAULT_HINT = -6;
+/** A nice value could not be set. */
+export const LOAD_FAULT_NICE = -7;
+
+/** Stages of which a thread's CPU time is kept. */
+export const LOAD_STAGE_COUNT = 6;
 
 /** {@linkcode LoadThreads.next}: nothing happened in time. */
 export const LOAD_NEXT_TIMEOUT = -1;
@@ -94,8 +111,32 @@ export interface LoadRunOptions {
   readonly policy: number;
   /** A file that takes "0" for the writing thread; −1: {@linkcode LoadThreads.next} asks. */
   readonly join_fd: number;
-  /** CPUs that the threads are bound to; empty leaves them free. */
+  /** CPUs of the load; empty if it names none. */
   readonly cpu_mask: Uint8Array<ArrayBuffer>;
+  /** True: threads are bound to these CPUs from the start. */
+  readonly is_bound: boolean;
+  /** Address of a PrioTable; 0 if there is none. */
+  readonly hint_table: number;
+  /** Row of the first thread in it. */
+  readonly first_sid: number;
+}
+
+/** What a thread wants of the caller. */
+export interface LoadRequest {
+  /** {@linkcode LOAD_ENTER} or {@linkcode LOAD_HINT}. */
+  readonly code: number;
+  /** With LOAD_HINT: the work class. */
+  readonly a: number;
+  /** With LOAD_HINT: ns until the deadline. */
+  readonly b: number;
+}
+
+/** What a thread got in a stage. */
+export interface LoadStage {
+  /** CPU time. */
+  readonly cpu_ns: number;
+  /** Where it was at the end. */
+  readonly cpu: number;
 }
 
 /** Sums over all threads. */
@@ -158,6 +199,8 @@ interface LoadLibrary {
   ): number;
   start(handle: number): number;
   next(handle: number, timeout_ns: number): number;
+  request(handle: number, index: number, op: Float64Array<ArrayBuffer>): void;
+  stages(handle: number, index: number, stages: Float64Array<ArrayBuffer>): number;
   answer(handle: number, index: number, result: number): void;
   stop(handle: number): void;
   totals(handle: number, totals: Float64Array<ArrayBuffer>): void;
@@ -173,6 +216,8 @@ const SIGNATURES: Readonly<
   create: ["create", ["buffer", "buffer", "buffer", "buffer", "buffer"], "f64"],
   start: ["start", ["f64"], "i32"],
   next: ["next", ["f64", "f64"], "i32"],
+  request: ["request", ["f64", "i32", "buffer"], "void"],
+  stages: ["stages", ["f64", "i32", "buffer"], "i32"],
   answer: ["answer", ["f64", "i32", "i32"], "void"],
   stop: ["stop", ["f64"], "void"],
   totals: ["totals", ["f64", "buffer"], "void"],
@@ -258,6 +303,9 @@ export class LoadThreads {
       options.policy,
       options.join_fd,
       options.cpu_mask.length,
+      options.is_bound ? 0 : 1,
+      options.hint_table,
+      options.first_sid,
     );
     const { ops, kind_starts } = program;
     const handle = this.#library.create(config, ops, kind_starts, names, options.cpu_mask);
@@ -270,13 +318,31 @@ export class LoadThreads {
   }
 
   /**
-   * Waits until a thread wants to enter the enclave, or all have ended.
+   * Waits until a thread wants to enter the enclave or a row, or all have ended.
    *
    * @param timeout_ns How long at most.
    * @returns Number of the thread, {@linkcode LOAD_NEXT_TIMEOUT} or {@linkcode LOAD_NEXT_DONE}.
    */
   next(timeout_ns: number): number {
     return this.#library.next(this.#handle, timeout_ns);
+  }
+
+  /** What a thread wants that {@linkcode next} named. */
+  request(thread: number): LoadRequest {
+    const op = new Float64Array(LOAD_OP_LENGTH);
+    this.#library.request(this.#handle, thread, op);
+    const [code, a, b] = op;
+    return { code, a, b };
+  }
+
+  /** Stages of a thread; none if no thread of that number was started. */
+  stages(thread: number): LoadStage[] {
+    const pairs = new Float64Array(2 * LOAD_STAGE_COUNT);
+    if (this.#library.stages(this.#handle, thread, pairs) < 0) return [];
+    return Array.from(
+      { length: LOAD_STAGE_COUNT },
+      (_, stage) => ({ cpu_ns: pairs[2 * stage], cpu: pairs[2 * stage + 1] }),
+    );
   }
 
   /** Answers a thread that {@linkcode next} named: 0 or −errno. */

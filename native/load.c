@@ -18,6 +18,7 @@
 /* Load threads need little; thousands of them are to fit. */
 #define STACK_BYTES 65536
 #define COUNT_MAX (1 << 20)
+#define CPU_MASK_BYTES_MAX 1024
 /* CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED of the kernel's clock numbers. */
 #define CPU_CLOCK_OF_THREAD 6
 
@@ -35,6 +36,9 @@ enum load_config {
     CONFIG_POLICY,
     CONFIG_JOIN_FD,
     CONFIG_CPU_MASK_BYTES,
+    CONFIG_IS_FREE,
+    CONFIG_HINT_TABLE,
+    CONFIG_FIRST_SID,
 };
 
 static void ring(struct load *load)
@@ -53,9 +57,10 @@ void load_fault(struct load_thread *self, int32_t text, int32_t value)
 }
 
 /* A thread asks once at a time, so the ring has room for all of them. */
-int32_t load_request_join(struct load_thread *self)
+int32_t load_request(struct load_thread *self, const struct load_op *op)
 {
     struct load *load = self->load;
+    self->request = *op;
     atomic_store(&self->answer, 0);
     pthread_mutex_lock(&load->lock);
     load->requests[load->request_tail++ % load->thread_capacity] = self->index;
@@ -63,7 +68,7 @@ int32_t load_request_join(struct load_thread *self)
     ring(load);
     while (atomic_load(&self->answer) == 0)
         shim_futex_wait_word((uint32_t *)&self->answer, 0, -1);
-    return self->join_result;
+    return self->request_result;
 }
 
 void load_join_children(struct load_thread *self)
@@ -76,14 +81,38 @@ void load_join_children(struct load_thread *self)
     }
 }
 
+/* The mask's CPU of a number, alone; 0 if there are not so many. */
+static int pick_cpu(const struct load *load, int32_t nth, uint8_t *one)
+{
+    const uint8_t *all = load->cpu_mask;
+    for (int32_t cpu = 0; cpu < load->cpu_mask_bytes * 8; cpu++) {
+        if ((all[cpu >> 3] >> (cpu & 7) & 1) == 0 || nth-- > 0)
+            continue;
+        one[cpu >> 3] = (uint8_t)(1 << (cpu & 7));
+        return 1;
+    }
+    return 0;
+}
+
+int32_t load_bind(const struct load *load, int32_t nth)
+{
+    size_t bytes = (size_t)load->cpu_mask_bytes;
+    uint8_t one[CPU_MASK_BYTES_MAX] = {0};
+    if (nth < 0)
+        return shim_rc(sched_setaffinity(0, bytes, load->cpu_mask));
+    if (bytes > sizeof(one) || !pick_cpu(load, nth, one))
+        return -EINVAL;
+    return shim_rc(sched_setaffinity(0, bytes, (void *)one));
+}
+
 /* A root is pinned; its children inherit that, as they inherit its class. */
 static void pin_root(struct load_thread *self)
 {
     struct load *load = self->load;
     int32_t result;
-    if (self->parent >= 0 || load->cpu_mask_bytes == 0)
+    if (self->parent >= 0 || load->cpu_mask_bytes == 0 || load->is_free)
         return;
-    result = shim_rc(sched_setaffinity(0, (size_t)load->cpu_mask_bytes, load->cpu_mask));
+    result = load_bind(load, -1);
     if (result != 0)
         load_fault(self, LOAD_FAULT_PIN, result);
 }
@@ -222,6 +251,9 @@ SHIM_API double shim_load_create(const double *config, const void *ops, const vo
     load->policy = (int32_t)config[CONFIG_POLICY];
     load->join_fd = (int32_t)config[CONFIG_JOIN_FD];
     load->cpu_mask_bytes = (int32_t)config[CONFIG_CPU_MASK_BYTES];
+    load->is_free = config[CONFIG_IS_FREE] != 0;
+    load->hint_table = shim_pointer(config[CONFIG_HINT_TABLE]);
+    load->first_sid = (int32_t)config[CONFIG_FIRST_SID];
     load->ops = copy(ops, (size_t)load->op_count * sizeof(*load->ops));
     load->kind_starts = copy(kind_starts, (size_t)load->kind_count * sizeof(int32_t));
     load->kind_names = copy(kind_names, (size_t)load->kind_count * LOAD_NAME_BYTES);
@@ -255,7 +287,7 @@ SHIM_API int32_t shim_load_start(double handle)
     return result;
 }
 
-/* The next thread that is to be joined to the enclave, or NEXT_TIMEOUT, or NEXT_DONE. */
+/* The next thread that wants something of the caller, or NEXT_TIMEOUT, or NEXT_DONE. */
 SHIM_API int32_t shim_load_next(double handle, double timeout_ns)
 {
     struct load *load = shim_pointer(handle);
@@ -279,12 +311,19 @@ SHIM_API int32_t shim_load_next(double handle, double timeout_ns)
     }
 }
 
-/* Answers a thread that asked to be joined. */
+/* What a thread wants that shim_load_next named: the operation and its arguments. */
+SHIM_API void shim_load_request(double handle, int32_t index, void *op)
+{
+    struct load *load = shim_pointer(handle);
+    memcpy(op, &load->threads[index].request, sizeof(struct load_op));
+}
+
+/* Answers a thread that asked. */
 SHIM_API void shim_load_answer(double handle, int32_t index, int32_t result)
 {
     struct load *load = shim_pointer(handle);
     struct load_thread *thread = &load->threads[index];
-    thread->join_result = result;
+    thread->request_result = result;
     atomic_store(&thread->answer, 1);
     shim_futex_wake_word((uint32_t *)&thread->answer, 1);
 }
@@ -346,6 +385,16 @@ SHIM_API int32_t shim_load_thread(double handle, int32_t index, double *facts)
     facts[8] = (double)atomic_load(&thread->yield_count);
     facts[9] = (double)atomic_load(&thread->give_count);
     facts[10] = (double)atomic_load(&thread->wake_count);
+    return 0;
+}
+
+/* CPU time and CPU of each stage of a thread, LOAD_STAGE_COUNT pairs. */
+SHIM_API int32_t shim_load_stages(double handle, int32_t index, void *stages)
+{
+    struct load *load = shim_pointer(handle);
+    if (index < 0 || index >= atomic_load(&load->thread_count))
+        return -ESRCH;
+    memcpy(stages, load->threads[index].stages, sizeof(load->threads[index].stages));
     return 0;
 }
 

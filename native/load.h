@@ -34,6 +34,11 @@ enum load_code {
     LOAD_GIVE = 16,    /* give the token of word a, and wake who waits for it */
     LOAD_TAKE = 17,    /* take the token of word a; wait for it */
     LOAD_BARRIER = 18, /* wait at word a until b threads have come */
+    LOAD_HINT = 19,    /* has work of class a, to be done in b ns: the caller writes its row */
+    LOAD_REST = 20,    /* has no work until the agent says that it has */
+    LOAD_WORK = 21,    /* use the CPU until a ns of time have passed; stage b is how much it got */
+    LOAD_NICE = 22,    /* nice value a */
+    LOAD_BIND = 23,    /* bound to the CPU of number a in the load's list; -1: to all of them */
 };
 
 /* Faults that the load did not name itself. */
@@ -42,6 +47,11 @@ enum load_code {
 #define LOAD_FAULT_START (-3)
 #define LOAD_FAULT_PIN (-4)
 #define LOAD_FAULT_OPS (-5)
+#define LOAD_FAULT_HINT (-6)
+#define LOAD_FAULT_NICE (-7)
+
+/* Stages of which a thread's CPU time is kept. */
+#define LOAD_STAGE_COUNT 6
 
 /* Latencies are counted in buckets: below 64 ns one each, then 64 for every doubling. */
 #define LOAD_BUCKET_BITS 6
@@ -54,6 +64,11 @@ enum load_code {
 
 struct load_op {
     double code, a, b, c;
+};
+
+struct load_stage {
+    double cpu_ns;
+    double cpu; /* where it was at the end */
 };
 
 /* A futex with the time of the last gift, on a cache line of its own. */
@@ -76,11 +91,13 @@ struct load_thread {
     int32_t first_child;
     int32_t next_child;
     int32_t was_moved;
-    int32_t join_result;
+    int32_t request_result;
+    struct load_op request;
+    struct load_stage stages[LOAD_STAGE_COUNT];
     uint64_t random;
     _Atomic int32_t tid;
     _Atomic uint32_t state;
-    _Atomic uint32_t answer; /* a futex: 1 once join_result is there */
+    _Atomic uint32_t answer; /* a futex: 1 once request_result is there */
     _Atomic int32_t pc;
     _Atomic int32_t cpu; /* where it last used the CPU; -1: nowhere yet */
     _Atomic uint64_t yield_count;
@@ -106,6 +123,9 @@ struct load {
     int32_t join_fd;    /* takes "0" for the writing thread; -1: the caller joins threads */
     void *cpu_mask;
     int32_t cpu_mask_bytes;
+    int32_t is_free; /* only LOAD_BIND binds threads to the mask */
+    void *hint_table; /* a PrioTable whose rows from first_sid on are those of the threads */
+    int32_t first_sid;
     uint32_t *buckets; /* LOAD_BUCKET_COUNT for each thread */
     _Atomic int32_t thread_count;
     _Atomic int32_t ended_count;
@@ -128,8 +148,10 @@ static inline uint64_t load_now_ns(clockid_t clock)
 /* Starts a thread of a kind; -errno if there is no room for it. */
 int32_t load_start_thread(struct load *load, struct load_thread *parent, int32_t kind,
                           int32_t sibling);
-/* Asks the caller to join the calling thread: 0 or -errno. */
-int32_t load_request_join(struct load_thread *self);
+/* Asks the caller to carry an operation out for the calling thread: 0 or -errno. */
+int32_t load_request(struct load_thread *self, const struct load_op *op);
+/* Binds the calling thread to CPU number `nth` of the mask, or to all of them if that is -1. */
+int32_t load_bind(const struct load *load, int32_t nth);
 void load_fault(struct load_thread *self, int32_t text, int32_t value);
 /* What a thread does: load_ops.c. */
 void load_run_ops(struct load_thread *self);

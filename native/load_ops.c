@@ -2,10 +2,12 @@
  * What a load thread does: one function for each operation that is more than a line.
  */
 #define _GNU_SOURCE
+#include "hint_table.h"
 #include "load.h"
 
 #include <limits.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Turns of an empty loop between two looks at the clock: well below a microsecond. */
@@ -34,19 +36,63 @@ static int in_class(const struct load *load, int32_t tid)
     return policy >= 0 && (policy & ~SCHED_RESET_ON_FORK) == load->policy;
 }
 
+static void spin_until(struct load_thread *self, clockid_t clock, uint64_t end_ns)
+{
+    do {
+        for (volatile int turn = 0; turn < SPIN_TURNS; turn++)
+            ;
+    } while (load_now_ns(clock) < end_ns);
+    atomic_store_explicit(&self->cpu, sched_getcpu(), memory_order_relaxed);
+}
+
 /* CPU time, not time of day: waiting for the CPU is no work. */
 static void use_cpu(struct load_thread *self, double min_ns, double span_ns)
 {
     uint64_t want_ns = (uint64_t)min_ns;
-    uint64_t end_ns;
     if (span_ns >= 1)
         want_ns += next_random(self) % (uint64_t)span_ns;
-    end_ns = load_now_ns(CLOCK_THREAD_CPUTIME_ID) + want_ns;
-    do {
+    spin_until(self, CLOCK_THREAD_CPUTIME_ID, load_now_ns(CLOCK_THREAD_CPUTIME_ID) + want_ns);
+}
+
+static void work(struct load_thread *self, uint64_t ns, int32_t stage)
+{
+    uint64_t before_ns = load_now_ns(CLOCK_THREAD_CPUTIME_ID);
+    spin_until(self, CLOCK_MONOTONIC, load_now_ns(CLOCK_MONOTONIC) + ns);
+    self->stages[stage].cpu_ns = (double)(load_now_ns(CLOCK_THREAD_CPUTIME_ID) - before_ns);
+    self->stages[stage].cpu = self->cpu;
+}
+
+static void set_nice(struct load_thread *self, int value)
+{
+    if (setpriority(PRIO_PROCESS, (id_t)atomic_load(&self->tid), value) != 0)
+        load_fault(self, LOAD_FAULT_NICE, -errno);
+}
+
+static void bind_to(struct load_thread *self, int32_t nth)
+{
+    int32_t result = load_bind(self->load, nth);
+    if (result != 0)
+        load_fault(self, LOAD_FAULT_PIN, result);
+}
+
+static void hint(struct load_thread *self, const struct load_op *op)
+{
+    int32_t result = load_request(self, op);
+    if (result != 0)
+        load_fault(self, LOAD_FAULT_HINT, result);
+}
+
+/* No system call: an agent takes the CPU from who has no work, and gives it back with work. */
+static void rest(struct load_thread *self)
+{
+    struct load *load = self->load;
+    uint32_t sid = (uint32_t)(load->first_sid + self->index);
+    if (load->hint_table == NULL)
+        return;
+    hint_mark_idle(load->hint_table, sid);
+    while (hint_is_idle(load->hint_table, sid) && atomic_load(&load->stop) == 0)
         for (volatile int turn = 0; turn < SPIN_TURNS; turn++)
             ;
-    } while (load_now_ns(CLOCK_THREAD_CPUTIME_ID) < end_ns);
-    atomic_store_explicit(&self->cpu, sched_getcpu(), memory_order_relaxed);
 }
 
 static void sleep_ns(double ns)
@@ -56,14 +102,14 @@ static void sleep_ns(double ns)
         ;
 }
 
-static void enter(struct load_thread *self)
+static void enter(struct load_thread *self, const struct load_op *op)
 {
     const struct load *load = self->load;
     int32_t result;
     if (load->join_fd >= 0)
         result = write(load->join_fd, "0", 1) == 1 ? 0 : -errno;
     else
-        result = load_request_join(self);
+        result = load_request(self, op);
     if (result != 0)
         load_fault(self, LOAD_FAULT_ENTER, result);
 }
@@ -218,6 +264,30 @@ static int32_t control(struct load_thread *self, struct loops *loops, int32_t pc
     }
 }
 
+/* As below: what a thread tells the agent and the kernel about itself. */
+static int act_as_told(struct load_thread *self, const struct load_op *op)
+{
+    switch ((int32_t)op->code) {
+    case LOAD_HINT:
+        hint(self, op);
+        return 1;
+    case LOAD_REST:
+        rest(self);
+        return 1;
+    case LOAD_WORK:
+        work(self, (uint64_t)op->a, (int32_t)op->b);
+        return 1;
+    case LOAD_NICE:
+        set_nice(self, (int)op->a);
+        return 1;
+    case LOAD_BIND:
+        bind_to(self, (int32_t)op->a);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 /* Operations after which the next one follows; 0 if the operation is none of them. */
 static int act(struct load_thread *self, const struct load_op *op)
 {
@@ -234,7 +304,7 @@ static int act(struct load_thread *self, const struct load_op *op)
         add_one(&self->yield_count);
         return 1;
     case LOAD_ENTER:
-        enter(self);
+        enter(self, op);
         return 1;
     case LOAD_LEAVE:
         result = to_default_class(0);
@@ -267,7 +337,7 @@ static int act(struct load_thread *self, const struct load_op *op)
         meet(self, word_of(self, op), (uint32_t)op->b);
         return 1;
     default:
-        return 0;
+        return act_as_told(self, op);
     }
 }
 

@@ -157,6 +157,7 @@ async function measure(
     policy,
     thread_capacity: bench.thread_count + 1,
     cpu_mask: maskOf(cpus),
+    is_bound: true,
     seed: 1,
     timeout_ns: START_NS_MAX,
   });
