@@ -86,15 +86,15 @@ export function chooseKernel(text: string, facts: KernelFacts): ChosenKernel | O
     );
   }
   if (name === "sim") return "sim";
-  const ghost_fault = ghostFault(facts);
+  // Whoever opens the ghOSt kernel mounts ghostfs, as upstream's agents do.
+  const ghost_fault = facts.is_ghost_unmounted ? undefined : ghostFault(facts);
   const scx_fault = scxFault(facts);
-  const ghost_cure = facts.is_ghost_unmounted ? MOUNT_CURE : GHOST_CURE;
   const host = `this kernel (Linux ${facts.release})`;
   if (name === "ghost") {
     if (ghost_fault === undefined) return "ghost";
     return new OperatingError(
       `--kernel=ghost: ${host}: ${ghost_fault}`,
-      `${ghost_cure}, or ${SIMULATE}`,
+      `${GHOST_CURE}, or ${SIMULATE}`,
     );
   }
   if (name === "scx") {
@@ -103,8 +103,8 @@ export function chooseKernel(text: string, facts: KernelFacts): ChosenKernel | O
   }
   if (ghost_fault === undefined) return "ghost";
   if (scx_fault === undefined) return "scx";
-  const cure = facts.is_ghost_unmounted ? MOUNT_CURE : "boot a kernel with ghOSt " +
-    "(github.com/google/ghost-kernel) or with CONFIG_SCHED_CLASS_EXT=y (Linux 6.12 or later)";
+  const cure = "boot a kernel with ghOSt (github.com/google/ghost-kernel) or with " +
+    "CONFIG_SCHED_CLASS_EXT=y (Linux 6.12 or later)";
   return new OperatingError(
     `${host} cannot run agents: ${ghost_fault}, ${scx_fault}`,
     `${cure}, or ${SIMULATE} --workload=simple_exp`,
