@@ -1,7 +1,7 @@
 /**
  * A binary min-heap of task rows with decrease-key and removal. The heap and each row's position
- * are columns in shared memory; the order is a rank and a Float64 key per row and, for equal ones, a
- * sequence number, so that equal rows leave in the order in which they came.
+ * are columns in shared memory; the order is a rank and a Float64 key per row, then a sequence
+ * number, so that equal rows leave in the order in which they came.
  *
  * @module
  */

@@ -114,3 +114,12 @@ Deno.test("a random history equals that of a sorted list", () => {
   }
   assertEquals(drain(heap), sorted().map((one) => one.row));
 });
+
+Deno.test("a rank goes before every key, and equal ranks are ordered by key", () => {
+  const rank = Int32Array.of(0, -1, 0, -1);
+  const [size, heap] = [new Int32Array(2), new Int32Array(4)];
+  const rows = [new Int32Array(4), new Float64Array(4), new Int32Array(4)] as const;
+  const ranked = new IndexedHeap(size, heap, ...rows, rank);
+  [5, 9, 1, Infinity].forEach((key, row) => ranked.push(row, key));
+  assertEquals([ranked.pop(), ranked.pop(), ranked.pop(), ranked.pop()], [1, 3, 2, 0]);
+});

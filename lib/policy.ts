@@ -30,6 +30,11 @@ export interface Policy {
   readonly yield_barrier: number;
   /** After YIELD: 0 or RTLA_ON_IDLE. */
   readonly yield_flags: number;
+  /**
+   * After AGAIN: when a spinning policy has to decide something though nothing happens, such as the
+   * end of a time slice; Infinity or left out for never. The simulator leaves out turns before it.
+   */
+  readonly look_ns?: number;
   /** Reads messages, decides, and says what to do with the CPU. */
   step(): Verdict;
   /** Finds the tasks of an enclave that had an agent before; called once, before going online. */

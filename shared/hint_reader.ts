@@ -19,6 +19,8 @@ export class HintReader {
   readonly work_class: WorkClass = new WorkClass();
   /** Position of its table. */
   table = 0;
+  /** The step has read enough, and there may be more. */
+  has_more = false;
   readonly #source: HintSource;
   #left = ROWS_PER_STEP;
 
@@ -30,6 +32,7 @@ export class HintReader {
   /** Begins a step's reading. */
   begin(): void {
     this.table = 0;
+    this.has_more = false;
     this.#left = ROWS_PER_STEP;
   }
 
@@ -43,12 +46,14 @@ export class HintReader {
     const { tables } = this.#source;
     for (; this.table < tables.length; this.table++) {
       const table = tables[this.table];
-      while (this.#left-- > 0) {
+      while (this.#left > 0) {
+        this.#left--;
         const sid = table.nextUpdate();
         if (sid === STREAM_NO_ENTRIES) break;
         if (table.readItem(sid, this.item) !== ROW_OK) continue;
         if (table.readClass(this.item.wcid, this.work_class)) return true;
       }
+      if (this.#left === 0) this.has_more = true;
       this.#left = ROWS_PER_STEP;
     }
     return false;

@@ -177,10 +177,13 @@ export class SimAgent implements AgentPort {
    */
   #spinNs(): number {
     const { costs } = this.#machine.options;
-    const quiet_ns = Math.min(
-      this.#machine.events.nextTimeNs() - this.#machine.now_ns,
-      SPIN_MAX_NS,
-    );
+    const { now_ns, events } = this.#machine;
+    const look_ns = this.driver?.policy.look_ns ?? Infinity;
+    // A look that is due is taken at once; the policy names the next one then.
+    if (look_ns < events.nextTimeNs() && look_ns - now_ns < SPIN_MAX_NS) {
+      return Math.max(look_ns - now_ns, costs.again_ns);
+    }
+    const quiet_ns = Math.min(events.nextTimeNs() - now_ns, SPIN_MAX_NS);
     return quiet_ns <= costs.again_ns ? costs.again_ns : quiet_ns + costs.message_global_ns;
   }
 

@@ -137,9 +137,11 @@ export class EdfScheduler extends GlobalScheduler {
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     const now_ns = this.agent.port.nowNs();
+    this.look_ns = Infinity;
     while (this.#hints.takeNews(this.#news)) this.#handleNews();
     this.#reader.begin();
     while (this.#reader.next()) this.#readHint(now_ns);
+    if (this.#reader.has_more) this.look_ns = now_ns;
     this.#next.fill(0);
     if (this.#choose() > 0) this.#commit();
     while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front());

@@ -124,9 +124,11 @@ export class ShinjukuScheduler extends GlobalScheduler {
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     const now_ns = this.agent.port.nowNs();
+    this.look_ns = Infinity;
     while (this.#hints.takeNews(this.#news)) this.#handleNews();
     this.#reader.begin();
     while (this.#reader.next()) this.#readHint();
+    if (this.#reader.has_more) this.look_ns = now_ns;
     this.#resumeRepeating(now_ns);
     this.#next.fill(0);
     // CPUs whose task must go are served first, then those whose task may go.
@@ -166,8 +168,14 @@ export class ShinjukuScheduler extends GlobalScheduler {
     if (this.#level[current] === MUST_GO || waiting_qos > this.#qos[current]) return true;
     if (waiting_qos < this.#qos[current]) return false;
     if (this.#level[current] === COULD_GO) return true;
-    const ran_ns = now_ns - this.#last_ran_ns[current];
-    return this.#repeating[current] === 0 && ran_ns >= this.#slice_ns;
+    if (this.#repeating[current] !== 0) return false;
+    return this.#isDue(this.#last_ran_ns[current] + this.#slice_ns, now_ns);
+  }
+
+  /** True if a time has come; if not, the policy looks again then. */
+  #isDue(time_ns: number, now_ns: number): boolean {
+    if (time_ns > now_ns) this.look_ns = Math.min(this.look_ns, time_ns);
+    return time_ns <= now_ns;
   }
 
   /** The highest QoS that waits, or −1. */
@@ -276,7 +284,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
     let row = this.#paused_repeating.front();
     while (row >= 0) {
       const after = this.#paused_repeating.after(row);
-      if (now_ns - this.#last_ran_ns[row] >= this.#period_ns[row]) {
+      if (this.#isDue(this.#last_ran_ns[row] + this.#period_ns[row], now_ns)) {
         this.#hints.tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
         this.#idle[row] = 0;
         this.#enqueue(row, true);

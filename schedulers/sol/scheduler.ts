@@ -61,7 +61,7 @@ export interface SolConfig {
 
 /** One agent's instance of the policy. */
 export class SolScheduler extends GlobalScheduler {
-  readonly #config: SolConfig;
+  readonly #slice_ns: number;
   readonly #state: Int32Array;
   readonly #prio_boost: Int32Array;
   readonly #preempted: Int32Array;
@@ -82,7 +82,7 @@ export class SolScheduler extends GlobalScheduler {
   constructor(agent: AgentContext, config: SolConfig) {
     super(agent, config.global_cpu);
     const { state, tasks, cpus, cpu_rows } = agent;
-    this.#config = config;
+    this.#slice_ns = config.preemption_time_slice_ns;
     this.#state = state.task("state");
     this.#prio_boost = state.task("prio_boost");
     this.#preempted = state.task("preempted");
@@ -113,6 +113,7 @@ export class SolScheduler extends GlobalScheduler {
   protected globalSchedule(): void {
     for (let index = 0; index < this.#next.length; index++) this.#settle(index);
     const now_ns = this.agent.port.nowNs();
+    this.look_ns = Infinity;
     if (this.#run_queue.length > 0 && this.#openAll(now_ns) > 0) this.commitGroup();
     while (this.#yielding.length > 0) {
       const row = this.#yielding.popFront();
@@ -151,8 +152,11 @@ export class SolScheduler extends GlobalScheduler {
   /** True if a CPU has no transaction under way, and its task, if any, has used its slice. */
   #wantsTask(index: number, now_ns: number): boolean {
     if (this.#next[index] !== 0) return false;
-    const ran_ns = this.#current[index] === 0 ? Infinity : now_ns - this.#last_commit_ns[index];
-    return ran_ns >= this.#config.preemption_time_slice_ns && this.isAvailable(index);
+    if (!this.isAvailable(index)) return false;
+    if (this.#current[index] === 0) return true;
+    const end_ns = this.#last_commit_ns[index] + this.#slice_ns;
+    if (end_ns > now_ns) this.look_ns = Math.min(this.look_ns, end_ns);
+    return end_ns <= now_ns;
   }
 
   /** The CPU where a task ran before, or one of the same core, if it is free; or −1. */

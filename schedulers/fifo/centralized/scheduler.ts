@@ -2,11 +2,9 @@
  * Centralized FIFO: one spinning agent with one run queue for all CPUs. A task runs until it
  * blocks, yields, is preempted, or, with a time slice, until its slice is over and another waits.
  *
- * It shows a global agent, group commit and hand-off. It knows neither priorities nor caches.
- *
- * Source: behaviour of upstream's fifo_centralized_agent, reference section 4.2. Differences: the
- * role can move at any step (upstream's throttle is inactive by mistake), and a task whose slice
- * is over goes back into the queue only after its successor is committed.
+ * It shows a global agent, group commit and hand-off, and knows neither priorities nor caches.
+ * Source: behaviour of upstream's fifo_centralized_agent, reference section 4.2. Difference: a task
+ * whose slice is over goes back into the queue only after its successor is committed.
  *
  * @module
  */
@@ -44,7 +42,7 @@ export interface FifoCentralizedConfig {
 
 /** One agent's instance of the policy. */
 export class FifoCentralizedScheduler extends GlobalScheduler {
-  readonly #config: FifoCentralizedConfig;
+  readonly #slice_ns: number;
   readonly #state: Int32Array;
   readonly #prio_boost: Int32Array;
   readonly #preempted: Int32Array;
@@ -59,7 +57,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   constructor(agent: AgentContext, config: FifoCentralizedConfig) {
     super(agent, config.global_cpu);
     const { state, tasks } = agent;
-    this.#config = config;
+    this.#slice_ns = config.preemption_time_slice_ns;
     this.#state = state.task("state");
     this.#prio_boost = state.task("prio_boost");
     this.#preempted = state.task("preempted");
@@ -74,17 +72,17 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     const now_ns = this.agent.port.nowNs();
+    this.look_ns = Infinity;
     let count = 0;
     for (let nth = 0; nth < this.near_first.length; nth++) {
       const index = this.near_first[nth];
       if (!this.#wantsTask(index, now_ns)) continue;
       const row = this.#nextTask();
       if (row < 0) break;
-      const cpu = this.agent.cpus[index];
       this.#task_index[row] = index + 1;
       this.#chosen[count++] = row;
-      this.openTransaction(cpu, row, 0, COMMIT_AT_TXN_COMMIT, 0);
-      this.addToGroup(cpu);
+      this.openTransaction(this.agent.cpus[index], row, 0, COMMIT_AT_TXN_COMMIT, 0);
+      this.addToGroup(this.agent.cpus[index]);
     }
     if (count > 0) this.#commit(count, now_ns);
     while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front());
@@ -92,8 +90,9 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 
   /** True if a CPU can run ghOSt tasks and its task, if any, has used its slice. */
   #wantsTask(index: number, now_ns: number): boolean {
-    const ran_ns = this.#current[index] === 0 ? Infinity : now_ns - this.#last_commit_ns[index];
-    return ran_ns >= this.#config.preemption_time_slice_ns && this.isAvailable(index);
+    const end_ns = this.#current[index] === 0 ? 0 : this.#last_commit_ns[index] + this.#slice_ns;
+    if (end_ns > now_ns) this.look_ns = Math.min(this.look_ns, end_ns);
+    return end_ns <= now_ns && this.isAvailable(index);
   }
 
   /** The first task in the queue that can be committed now, taken out of the queue; or −1. */
@@ -134,8 +133,8 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   }
 
   #setState(row: number, next: number): void {
-    const legal = ((NEXT_STATES[this.#state[row]] >> next) & 1) !== 0;
-    assertInvariant(legal, "fifo centralized: task state may not change so");
+    const is_legal = ((NEXT_STATES[this.#state[row]] >> next) & 1) !== 0;
+    assertInvariant(is_legal, "fifo centralized: task state may not change so");
     this.#state[row] = next;
   }
 
@@ -180,7 +179,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   }
 
   /** See {@linkcode Scheduler}. */
-  protected taskYield(row: number, _message: MessageCursor): void {
+  protected taskYield(row: number): void {
     this.taskOff(row);
     this.#enqueue(row);
   }
@@ -211,7 +210,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
     if (this.globalCpu() !== this.agent.cpu) return "";
     let text = "";
     if ((flags & DUMP_ALL_TASKS) !== 0) {
-      text += "task        state       rq_pos  P\n";
+      text = "task        state       rq_pos  P\n";
       for (let row = 0; row < tasks.usedCount(); row++) {
         if (tasks.owner[row] === 0) continue;
         const cpu = this.#state[row] === ON_CPU ? cpus[this.#task_index[row] - 1] : -1;
