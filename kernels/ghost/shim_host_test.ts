@@ -94,3 +94,38 @@ Deno.test("every call of a dry run goes to the kernel and succeeds", () => {
   port.associate_result = 3;
   assertEquals([port.associate(1, 1, 1, 1), port.leave()], [3, 0]);
 });
+
+/** Calls of each kind; so few that nothing is collected meanwhile. */
+const CALL_COUNT = 20_000;
+/** One number on the heap per call of one kind would be 320 kB. */
+const HEAP_BYTES_MAX = 160_000;
+/** Rounds until V8 must have compiled what is hot. */
+const ROUNDS_MAX = 100;
+/** A number that does not have to be made. */
+const DEADLINE_NS = 3e15;
+
+function callAll(port: GhostAgentPort, mask: Int32Array, count: number): number {
+  let sum = 0;
+  for (let n = 0; n < count; n++) {
+    port.commit(n & 511);
+    port.commitGroup(mask);
+    sum += port.commitSyncGroup(mask) + port.localCommit() + port.localYield(n, 0);
+    sum += port.associate(5, n, -n, n) + port.freeStatusWord(n) + port.ping(n & 511);
+    sum += port.cpuTimeNs(n, n) + port.armTimer(DEADLINE_NS, n, n) + (port.nowNs() < 0 ? 1 : 0);
+  }
+  return sum;
+}
+
+Deno.test("no call of a port allocates, once its code is hot", () => {
+  const port = GhostAgentPort.dry(shimHost(), 0, 1);
+  const mask = new Int32Array(16).fill(-1);
+  // A collection would make one round look clean, not three.
+  let clean_rounds = 0;
+  for (let round = 0; clean_rounds < 3; round++) {
+    const before_bytes = Deno.memoryUsage().heapUsed;
+    assertEquals(callAll(port, mask, CALL_COUNT), 0);
+    const grown_bytes = Deno.memoryUsage().heapUsed - before_bytes;
+    clean_rounds = grown_bytes < HEAP_BYTES_MAX ? clean_rounds + 1 : 0;
+    assert(round < ROUNDS_MAX, `still ${grown_bytes} bytes in ${CALL_COUNT} calls of each kind`);
+  }
+});
