@@ -36,6 +36,8 @@ export interface LoadThread {
   meet(word: number, thread_count: number): Script;
   /** The time in ns. */
   nowNs(): number;
+  /** When the last thread came to a word where threads meet, in ns. */
+  metNs(word: number): number;
   /** Sets the nice value. */
   setNice(value: number): void;
   /** Binds the thread to one of the load's CPUs; −1: to all of them. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../ffi/linux.ts";
+import { AT_FDCWD, CPU_MASK_BYTES, O_CLOEXEC, O_WRONLY } from "../ffi/linux.ts";
 import { loadShim } from "../ffi/shim.ts";
 import { cString } from "../ffi/symbols.ts";
 import { SimEnclave } from "../kernels/sim/enclave.ts";
@@ -12,18 +12,21 @@ import { SimPolicyHost } from "../kernels/sim/host.ts";
 import { SimKernel } from "../kernels/sim/sim_kernel.ts";
 import { EXIT_FAILURE, OperatingError, UsageError } from "../lib/errors.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
+import { type HintSource, NO_HINTS } from "../shared/hint_source.ts";
 import { VERSION } from "../lib/version.ts";
 import { chooseEnclave, type ChosenEnclave, ENCLAVE_FLAGS } from "../util/enclave_choice.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../util/flags.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../util/tool_host.ts";
+import { type HintTablePlan, LoadHints } from "./load_hints.ts";
 import { RealLoad } from "./real_load.ts";
+import { SimHints } from "./shinjuku/sim_hints.ts";
 import { SimLoadRun } from "./sim_load.ts";
 import type { SteppedLoad, SteppedSubTest } from "./sim_steps.ts";
 
 const NS_PER_MS = 1e6;
 const NS_PER_S = 1e9;
 /** CPUs of the simulated machine, and sizes that fit a thousand threads and their children. */
-const SIM_CPUS: readonly number[] = [0, 1];
+const SIM_CPU_COUNT = 2;
 const STATUS_WORD_CAPACITY = 8192;
 const TASK_CAPACITY = 4096;
 const QUEUE_ELEM_COUNT = 16_384;
@@ -53,8 +56,14 @@ export interface LoadProgram {
   readonly name: string;
   /** One line for `--help`. */
   readonly summary: string;
-  /** The policy that `--kernel=sim` runs it under. */
-  readonly sim_policy: PolicyDefinition;
+  /** The policy that `--kernel=sim` runs it under; a function if it takes the load's hints. */
+  readonly sim_policy: PolicyDefinition | ((hints: HintSource) => PolicyDefinition);
+  /** What to look at when its threads get stuck. */
+  readonly stuck_cure?: string;
+  /** CPUs of the simulated machine; 2 unless the policy needs more. */
+  readonly sim_cpu_count?: number;
+  /** The table by which its threads tell the agent about their work, if they do. */
+  readonly hints?: HintTablePlan;
   /** Flags of its own. */
   readonly flags?: readonly Flag[];
 }
@@ -72,6 +81,14 @@ export function joinFd({ kernel, enclave }: ChosenEnclave): number {
   if (kernel.kind !== "ghost") return -1;
   const path = cString(`${enclave.path}/tasks`);
   return Math.max(loadShim().openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0), -1);
+}
+
+/** CPUs as the mask that the kernel takes; empty without any. */
+export function cpuMask(cpus: readonly number[]): Uint8Array<ArrayBuffer> {
+  if (cpus.length === 0) return new Uint8Array();
+  const mask = new Uint8Array(CPU_MASK_BYTES);
+  for (const cpu of cpus) mask[cpu >> 3] |= 1 << (cpu & 7);
+  return mask;
 }
 
 function requestOf(program: LoadProgram, flags: FlagValues): Request | UsageError {
@@ -92,25 +109,46 @@ function requestOf(program: LoadProgram, flags: FlagValues): Request | UsageErro
 
 /** Runs it in an enclave of a real kernel. */
 async function runReal(
+  program: LoadProgram,
+  request: Request,
+  chosen: ChosenEnclave,
+  host: ToolHost,
+): Promise<number> {
+  const { kind } = chosen.kernel;
+  const hints = program.hints === undefined ? undefined : new LoadHints(program.hints, kind);
+  try {
+    const status = await runSubTests(request, chosen, hints, host);
+    if (status !== 0 && program.stuck_cure !== undefined) host.stderr(program.stuck_cure);
+    return status;
+  } finally {
+    hints?.close();
+  }
+}
+
+async function runSubTests(
   { sub_tests, seed, timeout_ns }: Request,
   chosen: ChosenEnclave,
+  hints: LoadHints | undefined,
   host: ToolHost,
 ): Promise<number> {
   const { kernel, enclave } = chosen;
   const join_fd = joinFd(chosen);
+  const cpus = enclave.cpus();
   let status = 0;
-  for (const { name, root, thread_count } of sub_tests) {
+  for (const { name, root, thread_count, report } of sub_tests) {
     host.stdout(name);
     const run = new RealLoad(root, {
       join: (tid) => enclave.join(tid),
       join_fd,
       policy: host.policyOf(kernel.kind),
       thread_capacity: thread_count + 1,
-      cpu_mask: new Uint8Array(),
+      cpu_mask: cpuMask(typeof cpus === "number" ? [] : cpus),
+      hints: hints?.take(thread_count + 1),
       seed,
       timeout_ns,
     });
-    const { time_ns, faults, totals } = await run.finish();
+    const { time_ns, faults, totals, stages } = await run.finish();
+    for (const line of report?.(stages) ?? []) host.stdout(line);
     host.stdout(` took ${(time_ns / NS_PER_MS).toFixed(2)} ms`);
     for (const fault of faults) host.stderr(`${name}: ${fault}`);
     if (faults.length > 0) status = EXIT_FAILURE;
@@ -119,28 +157,39 @@ async function runReal(
   return status;
 }
 
+function simHints({ hints }: LoadProgram, kernel: SimKernel): SimHints | null {
+  if (hints === undefined) return null;
+  return new SimHints(kernel.memory, hints.item_count, hints.classes, hints.stream_capacity);
+}
+
 /** Runs it on the simulated kernel, and says so. */
 function runSim(program: LoadProgram, request: Request, host: ToolHost): number {
   const { load, sub_tests, seed } = request;
-  const policy = program.sim_policy;
-  host.stdout(
-    `simulated: ${SIM_CPUS.length} CPUs, policy ${policy.name}; times are virtual, nothing was ` +
-      "measured on this host",
-  );
+  const cpu_count = program.sim_cpu_count ?? SIM_CPU_COUNT;
   const kernel = new SimKernel({
-    cpus: SIM_CPUS.length,
+    cpus: cpu_count,
     seed,
     status_word_capacity: STATUS_WORD_CAPACITY,
   });
-  const enclave = kernel.createEnclave(SIM_CPUS, kernel.abi.version);
+  const cpus = Array.from({ length: cpu_count }, (_, cpu) => cpu);
+  const enclave = kernel.createEnclave(cpus, kernel.abi.version);
   if (!(enclave instanceof SimEnclave)) throw new TypeError("the simulated kernel has an enclave");
+  const hints = simHints(program, kernel);
+  const { sim_policy } = program;
+  const policy = typeof sim_policy === "function" ? sim_policy(hints ?? NO_HINTS) : sim_policy;
+  host.stdout(
+    `simulated: ${cpu_count} CPUs, policy ${policy.name}; times are virtual, nothing was ` +
+      "measured on this host",
+  );
   const options = { task_capacity: TASK_CAPACITY, queue_elem_count: QUEUE_ELEM_COUNT };
   const policy_host = new SimPolicyHost(kernel, enclave, policy, options);
   const run = new SimLoadRun(kernel.machine, enclave, { ...load, sub_tests }, seed);
+  run.hints = hints;
   while (run.advance(BATCH_EVENTS));
   let status = 0;
-  for (const { name, time_ns, faults } of run.results) {
+  for (const [index, { name, time_ns, faults }] of run.results.entries()) {
     host.stdout(name);
+    for (const line of sub_tests[index].report?.(run.stages[index]) ?? []) host.stdout(line);
     host.stdout(` took ${(time_ns / NS_PER_MS).toFixed(2)} ms (simulated)`);
     for (const fault of faults) host.stderr(`${name}: ${fault}`);
     if (faults.length > 0) status = EXIT_FAILURE;
@@ -176,7 +225,7 @@ async function run(
     return new UsageError("--enclave: the simulated kernel has none of another process", "drop it");
   }
   const chosen = await chooseEnclave(flags.text("kernel"), flags.text("enclave"), host);
-  return chosen instanceof OperatingError ? chosen : await runReal(request, chosen, host);
+  return chosen instanceof OperatingError ? chosen : await runReal(program, request, chosen, host);
 }
 
 /**

@@ -162,7 +162,10 @@ export function rest(): LoadStep {
   return { kind: "rest" };
 }
 
-/** Uses the CPU as far as it gets it until `ns` have passed; what it got is that stage's figure. */
+/**
+ * Uses the CPU as far as it gets it until `ns` have passed since the last barrier or work; what it
+ * got is that stage's figure. Threads that met at a barrier so have the same windows of time.
+ */
 export function work(ns: number, stage: number): LoadStep {
   return { kind: "work", ns, stage };
 }

@@ -140,6 +140,10 @@ class SimLoadThread implements LoadThread {
     return this.#run.machine.now_ns;
   }
 
+  metNs(word: number): number {
+    return this.#run.words.metNs(word);
+  }
+
   setNice(value: number): void {
     this.#thread.nice = value;
     this.#run.machine.messages.taskPriorityChanged(this.#thread);
@@ -155,7 +159,7 @@ class SimLoadThread implements LoadThread {
 
   noteStage(stage: number, cpu_ns: number): void {
     const { name, cpu } = this.#thread;
-    this.#run.stages.push({ thread: name, stage, cpu_ns, cpu });
+    this.#run.stages.at(-1)?.push({ thread: name, stage, cpu_ns, cpu });
   }
 
   hint(class_id: number, deadline_ns: number): void {
@@ -203,8 +207,8 @@ export class SimLoadRun {
   words: SimWords;
   /** Hints to the agent, for loads that give some. */
   hints: SimHints | null = null;
-  /** Stages of the present sub-test, or of the last one. */
-  stages: StageRow[] = [];
+  /** Stages of each sub-test that has begun. */
+  readonly stages: StageRow[][] = [];
   /** Figures of the sub-tests that are over. */
   readonly results: SubTestResult[] = [];
   /** Threads of the present sub-test that have ended, the starting one included. */
@@ -319,7 +323,7 @@ export class SimLoadRun {
     this.ended_count = 0;
     const words = new SimWords(machine);
     this.words = words;
-    this.stages = [];
+    this.stages.push([]);
     this.start(next.name, next.main, null, null);
     if (next.duration_ns !== undefined) {
       machine.at(machine.now_ns + next.duration_ns, () => words.stop());

@@ -28,6 +28,8 @@ class StepThread {
   readonly #sibling: number;
   readonly #is_root: boolean;
   readonly #children: LoadThread[] = [];
+  /** End of the last barrier or work. */
+  #window_ns = 0;
 
   constructor(self: LoadThread, name: string, sibling: number, is_root: boolean) {
     this.#self = self;
@@ -125,7 +127,7 @@ class StepThread {
   }
 
   *#work(ns: number, stage: number): Steps {
-    const end_ns = this.#self.nowNs() + ns;
+    const end_ns = this.#window_ns += ns;
     let cpu_ns = 0;
     for (; this.#self.nowNs() < end_ns; cpu_ns += WORK_NS) yield run(WORK_NS);
     this.#self.noteStage(stage, cpu_ns);
@@ -136,7 +138,10 @@ class StepThread {
     yield run(FUTEX_NS);
     if (step.kind === "give") this.#self.give(this.#word(step.word));
     else if (step.kind === "take") yield* this.#self.take(this.#word(step.word));
-    else yield* this.#self.meet(step.word, step.count);
+    else {
+      yield* this.#self.meet(step.word, step.count);
+      this.#window_ns = this.#self.metNs(step.word);
+    }
     return false;
   }
 

@@ -9,6 +9,7 @@ import { type SimThread, SLEEPING } from "../kernels/sim/thread.ts";
 
 interface Word {
   value: number;
+  met_ns: number;
   waiters: SimThread[];
 }
 
@@ -26,7 +27,7 @@ export class SimWords {
 
   #word(number: number): Word {
     let word = this.#words.get(number);
-    if (word === undefined) this.#words.set(number, word = { value: 0, waiters: [] });
+    if (word === undefined) this.#words.set(number, word = { value: 0, met_ns: 0, waiters: [] });
     return word;
   }
 
@@ -60,8 +61,14 @@ export class SimWords {
   /** Comes to a word; the last of `thread_count` lets all go on. */
   *meet(number: number, thread_count: number, thread: SimThread): Script {
     const word = this.#word(number);
+    word.met_ns = this.#machine.now_ns;
     if (++word.value === thread_count) return this.#wake(word, thread.cpu);
     while (word.value < thread_count && !this.is_stopped) yield* this.#wait(word, thread);
+  }
+
+  /** When the last thread came to a word. */
+  metNs(number: number): number {
+    return this.#word(number).met_ns;
   }
 
   /** Ends all waiting. */

@@ -51,7 +51,7 @@ export const LOAD_BARRIER = 18;
 export const LOAD_HINT = 19;
 /** Has no work until the agent says that it has. */
 export const LOAD_REST = 20;
-/** Uses the CPU until `a` ns of time have passed; stage `b` tells how much it got. */
+/** Uses the CPU for `a` ns of time after the last barrier or work; stage `b` is what it got. */
 export const LOAD_WORK = 21;
 /** Nice value `a`. */
 export const LOAD_NICE = 22;

@@ -36,7 +36,7 @@ enum load_code {
     LOAD_BARRIER = 18, /* wait at word a until b threads have come */
     LOAD_HINT = 19,    /* has work of class a, to be done in b ns: the caller writes its row */
     LOAD_REST = 20,    /* has no work until the agent says that it has */
-    LOAD_WORK = 21,    /* use the CPU until a ns of time have passed; stage b is how much it got */
+    LOAD_WORK = 21,    /* use the CPU for a ns of time after the last barrier or WORK; stage b */
     LOAD_NICE = 22,    /* nice value a */
     LOAD_BIND = 23,    /* bound to the CPU of number a in the load's list; -1: to all of them */
 };
@@ -94,6 +94,8 @@ struct load_thread {
     int32_t request_result;
     struct load_op request;
     struct load_stage stages[LOAD_STAGE_COUNT];
+    uint64_t window_ns;     /* end of the last barrier or WORK, the same for all its threads */
+    uint64_t window_cpu_ns; /* CPU time that the thread had then */
     uint64_t random;
     _Atomic int32_t tid;
     _Atomic uint32_t state;

@@ -54,12 +54,16 @@ static void use_cpu(struct load_thread *self, double min_ns, double span_ns)
     spin_until(self, CLOCK_THREAD_CPUTIME_ID, load_now_ns(CLOCK_THREAD_CPUTIME_ID) + want_ns);
 }
 
+/* Windows of time are the same for all threads: one that gets no CPU does not get more later. */
 static void work(struct load_thread *self, uint64_t ns, int32_t stage)
 {
-    uint64_t before_ns = load_now_ns(CLOCK_THREAD_CPUTIME_ID);
-    spin_until(self, CLOCK_MONOTONIC, load_now_ns(CLOCK_MONOTONIC) + ns);
-    self->stages[stage].cpu_ns = (double)(load_now_ns(CLOCK_THREAD_CPUTIME_ID) - before_ns);
+    uint64_t cpu_ns;
+    self->window_ns += ns;
+    spin_until(self, CLOCK_MONOTONIC, self->window_ns);
+    cpu_ns = load_now_ns(CLOCK_THREAD_CPUTIME_ID);
+    self->stages[stage].cpu_ns = (double)(cpu_ns - self->window_cpu_ns);
     self->stages[stage].cpu = self->cpu;
+    self->window_cpu_ns = cpu_ns;
 }
 
 static void set_nice(struct load_thread *self, int value)
@@ -212,13 +216,17 @@ static void take(struct load_thread *self, struct load_word *word)
 
 static void meet(struct load_thread *self, struct load_word *word, uint32_t count)
 {
-    uint32_t seen = atomic_fetch_add(&word->value, 1) + 1;
+    uint32_t seen;
+    atomic_store(&word->stamp_ns, load_now_ns(CLOCK_MONOTONIC)); /* the last one's counts */
+    seen = atomic_fetch_add(&word->value, 1) + 1;
     if (seen == count)
         shim_futex_wake_word((uint32_t *)&word->value, INT_MAX);
     while (seen < count && atomic_load(&self->load->stop) == 0) {
         shim_futex_wait_word((uint32_t *)&word->value, seen, -1);
         seen = atomic_load(&word->value);
     }
+    self->window_ns = atomic_load(&word->stamp_ns);
+    self->window_cpu_ns = load_now_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Loops that are under way: how often each is still to run, by depth. */

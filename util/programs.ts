@@ -94,6 +94,16 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: true,
     load: () => import("../experiments/simple_exp/main.ts"),
   },
+  simple_edf: {
+    summary: "loads of real threads that tell an EDF agent about their work",
+    has_file: true,
+    load: () => import("../experiments/simple_edf/main.ts"),
+  },
+  simple_cfs: {
+    summary: "loads of real threads that show shares by nice value, and balance",
+    has_file: true,
+    load: () => import("../experiments/simple_cfs/main.ts"),
+  },
   microbench: {
     summary: "yields and wake-ups per second of real threads, and their wake-to-run times",
     has_file: true,

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { CPU_MASK_BYTES } from "../../ffi/linux.ts";
 import { parseCpuStr } from "../../lib/cpu_list.ts";
 import { OperatingError, UsageError } from "../../lib/errors.ts";
 import { MAX_CPU_COUNT } from "../../lib/limits.ts";
@@ -12,7 +11,7 @@ import { VERSION } from "../../lib/version.ts";
 import { chooseEnclave, type ChosenEnclave, ENCLAVE_FLAGS } from "../../util/enclave_choice.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../../util/flags.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../../util/tool_host.ts";
-import { joinFd } from "../load_program.ts";
+import { cpuMask, joinFd } from "../load_program.ts";
 import { RealLoad } from "../real_load.ts";
 import type { ThreadKind } from "../load_steps.ts";
 import { pingPongLoad, yieldLoad } from "./load.ts";
@@ -130,13 +129,6 @@ function requestOf(flags: FlagValues): Request | UsageError {
   };
 }
 
-function maskOf(cpus: readonly number[]): Uint8Array<ArrayBuffer> {
-  if (cpus.length === 0) return new Uint8Array();
-  const mask = new Uint8Array(CPU_MASK_BYTES);
-  for (const cpu of cpus) mask[cpu >> 3] |= 1 << (cpu & 7);
-  return mask;
-}
-
 /** Where the threads run; without an enclave in the default class. */
 interface Place {
   readonly chosen: ChosenEnclave | undefined;
@@ -156,7 +148,7 @@ async function measure(
     join_fd,
     policy,
     thread_capacity: bench.thread_count + 1,
-    cpu_mask: maskOf(cpus),
+    cpu_mask: cpuMask(cpus),
     is_bound: true,
     seed: 1,
     timeout_ns: START_NS_MAX,
