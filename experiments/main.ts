@@ -4,17 +4,20 @@
  * @module
  */
 import { main as shinjuku } from "./shinjuku/main.ts";
+import { main as shinjuku_shenango } from "./shinjuku/shenango.ts";
 
-const EXPERIMENTS: Readonly<Record<string, (args: string[]) => number>> = { shinjuku };
+type Experiment = (args: string[]) => number | Promise<number>;
 
-function main(args: string[]): number {
+const EXPERIMENTS: Readonly<Record<string, Experiment>> = { shinjuku, shinjuku_shenango };
+
+async function main(args: string[]): Promise<number> {
   const [name, ...rest] = args;
-  const experiment = name === undefined ? undefined : EXPERIMENTS[name];
-  if (experiment !== undefined) return experiment(rest);
+  const experiment = Object.hasOwn(EXPERIMENTS, name ?? "") ? EXPERIMENTS[name] : undefined;
+  if (experiment !== undefined) return await experiment(rest);
   const known = Object.keys(EXPERIMENTS).join(", ");
   const what = name === undefined ? "no experiment named" : `unknown experiment "${name}"`;
   console.error(`experiment: ${what}; give one of: ${known}`);
   return 2;
 }
 
-if (import.meta.main) Deno.exit(main(Deno.args));
+if (import.meta.main) Deno.exit(await main(Deno.args));

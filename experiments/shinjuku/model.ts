@@ -14,6 +14,7 @@ import { Prng } from "../../lib/prng.ts";
 import type { PolicyDefinition } from "../../lib/policy.ts";
 import { fifoCentralized } from "../../schedulers/fifo/centralized/scheduler.ts";
 import { shinjuku } from "../../schedulers/shinjuku/scheduler.ts";
+import { SCHED_ITEM_RUNNABLE, WORK_CLASS_ONESHOT } from "../../shared/prio_table.ts";
 import { SimHints } from "./sim_hints.ts";
 
 /** The load and the machine. */
@@ -30,6 +31,8 @@ export interface LoadModel {
   readonly long_per_1000: number;
   /** Time slice of the preemptive policy. */
   readonly slice_ns: number;
+  /** Threads of a lower QoS that always have work, as a batch application has. */
+  readonly batch_count: number;
 }
 
 /** SOSP'21 section 4.2: 20 worker CPUs, 200 workers, 99.5 % 4 us, 0.5 % 10 ms, slice 30 us. */
@@ -40,6 +43,7 @@ export const PAPER_LOAD: LoadModel = {
   long_ns: 10_000_000,
   long_per_1000: 5,
   slice_ns: 30_000,
+  batch_count: 0,
 };
 
 /** What schedules the workers. */
@@ -59,6 +63,8 @@ export interface LoadPoint {
   readonly p99_ns: number;
   /** Requests still waiting at the end, per second of measured time. */
   readonly backlog_rps: number;
+  /** Share of the worker CPUs' time that batch threads got, 0 to 1. */
+  readonly batch_share: number;
 }
 
 /** Mean service time in ns. */
@@ -90,6 +96,7 @@ class Bench {
   readonly #enclave: SimEnclave;
   readonly #host: SimPolicyHost | null = null;
   readonly #workers: SimThread[] = [];
+  readonly #batch: SimThread[] = [];
   readonly #work: (Request | null)[] = [];
   readonly #idle: number[] = [];
   readonly #waiting: Request[] = [];
@@ -107,7 +114,11 @@ class Bench {
     this.#services = prng.fork("services");
     const cpu_count = model.worker_cpu_count + 1;
     this.kernel = new SimKernel({ cpus: plainCpus(cpu_count), seed: time.seed });
-    this.#hints = new SimHints(this.kernel.memory, model.worker_count);
+    this.#hints = new SimHints(
+      this.kernel.memory,
+      model.worker_count + model.batch_count,
+      QOS_CLASSES,
+    );
     const cpus = Array.from({ length: cpu_count }, (_, cpu) => cpu);
     const enclave = this.kernel.createEnclave(system === "default" ? [] : cpus, 91);
     if (typeof enclave === "number") throw new Error(`no enclave: errno ${-enclave}`);
@@ -117,6 +128,7 @@ class Bench {
       this.#host = new SimPolicyHost(this.kernel, enclave, this.#policy(), sizes);
     }
     for (let index = 0; index < model.worker_count; index++) this.#startWorker(index);
+    for (let index = 0; index < model.batch_count; index++) this.#startBatch(index);
   }
 
   #policy(): PolicyDefinition {
@@ -137,6 +149,25 @@ class Bench {
     this.#hints.addThread(index, thread);
     if (this.#system !== "default") this.#enclave.join(thread.tid);
     this.#idle.push(index);
+  }
+
+  #startBatch(index: number): void {
+    const thread = this.kernel.machine.spawn(batchScript, `batch ${index}`);
+    thread.affinity = allBut0();
+    this.#batch.push(thread);
+    const fields = { wcid: 1, flags: SCHED_ITEM_RUNNABLE };
+    this.#hints.addThread(this.#model.worker_count + index, thread, fields);
+    if (this.#system !== "default") this.#enclave.join(thread.tid);
+  }
+
+  /** CPU time of all batch threads so far. */
+  #batchNs(): number {
+    let sum_ns = 0;
+    for (const thread of this.#batch) {
+      this.kernel.machine.account(thread);
+      sum_ns += thread.runtime_ns;
+    }
+    return sum_ns;
   }
 
   *#worker(index: number): Script {
@@ -192,7 +223,10 @@ class Bench {
     const { warmup_ns, measured_ns } = this.#time;
     const mean_gap_ns = 1_000_000_000 / offered_rps;
     machine.at(machine.now_ns + 1_000_000, () => this.#arrive(mean_gap_ns));
+    machine.runUntil(warmup_ns);
+    const batch_begin_ns = this.#batchNs();
     machine.runUntil(warmup_ns + measured_ns);
+    const batch_ns = this.#batchNs() - batch_begin_ns;
     if (this.#host?.failure) throw this.#host.failure.error;
     // Requests that never ended count with the time they have waited so far.
     const unfinished = [...this.#work, ...this.#waiting.slice(this.#waiting_first)];
@@ -211,8 +245,20 @@ class Bench {
       p50_ns: at(0.5),
       p99_ns: at(0.99),
       backlog_rps: (this.#waiting.length - this.#waiting_first) / seconds,
+      batch_share: batch_ns / (measured_ns * this.#model.worker_cpu_count),
     };
   }
+}
+
+/** The requests' threads, and batch threads, which run when no request waits. */
+const QOS_CLASSES = [
+  { flags: WORK_CLASS_ONESHOT, qos: 2 },
+  { flags: WORK_CLASS_ONESHOT, qos: 1 },
+];
+
+/** Never done. */
+function* batchScript(): Script {
+  for (;;) yield run(1_000_000);
 }
 
 /** How long an idle worker spins before it looks for work again, in ns. */

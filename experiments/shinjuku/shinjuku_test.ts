@@ -1,12 +1,22 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { main, saturationRps } from "./main.ts";
-import { type LoadPoint, meanServiceNs, PAPER_LOAD, runPoint, type System } from "./model.ts";
-import { plotPage } from "./plot.ts";
+import { type FigurePoint, saturationRps } from "./figure.ts";
+import { FIGURE_6A, main } from "./main.ts";
+import { meanServiceNs, PAPER_LOAD, runPoint, type System } from "./model.ts";
+import { FIGURE_6BC, main as shenango } from "./shenango.ts";
 
 const TIME = { seed: 3, warmup_ns: 20_000_000, measured_ns: 100_000_000 };
 
-function point(system: System, offered_rps: number, p99_ns: number): LoadPoint {
-  return { system, offered_rps, served_rps: offered_rps, p50_ns: 1, p99_ns, backlog_rps: 0 };
+function point(system: System, offered_rps: number, p99_ns: number): FigurePoint {
+  return {
+    line: system,
+    system,
+    offered_rps,
+    served_rps: offered_rps,
+    p50_ns: 1,
+    p99_ns,
+    backlog_rps: 0,
+    batch_share: 0,
+  };
 }
 
 Deno.test("shinjuku: the same seed gives the same numbers, another seed others", () => {
@@ -54,21 +64,60 @@ Deno.test("saturationRps() is the last load before the queue grows", () => {
 });
 
 Deno.test("the plot has every curve, the paper's marks and the summary", () => {
-  const page = plotPage([point("fifo", 100_000, 5_000), point("shinjuku", 1, 2)], "the summary");
-  for (const text of ["paper: ghOSt", "the summary", "100 krps, p99 5.0 us", "no preemption"]) {
+  const points = [point("fifo", 100_000, 5_000), point("shinjuku", 1, 2)];
+  const page = FIGURE_6A.page(points, "the summary");
+  const note = "no preemption: 100 load (krps), 5 p99 (us)";
+  for (const text of ["paper: ghOSt", "the summary", note, "simulated, not measured"]) {
     assert(page.includes(text), text);
   }
   assert(!page.includes("http"), "nothing from elsewhere");
 });
 
-Deno.test("experiment shinjuku: bad flags end with status 2 and write nothing", () => {
+Deno.test("shinjuku: batch threads of a lower QoS get what requests leave, and delay none", () => {
+  const alone = runPoint("shinjuku", 200_000, PAPER_LOAD, TIME);
+  const shared = runPoint("shinjuku", 200_000, { ...PAPER_LOAD, batch_count: 20 }, TIME);
+  assertEquals(alone.batch_share, 0);
+  const left = 1 - 200_000 * meanServiceNs(PAPER_LOAD) / (20 * 1e9);
+  assertLess(Math.abs(shared.batch_share - left), 0.08);
+  assertLess(shared.p99_ns, 2 * alone.p99_ns);
+  assertLess(Math.abs(shared.served_rps / alone.served_rps - 1), 0.01);
+});
+
+Deno.test("experiment shinjuku_shenango: its table, points and plots", () => {
   const folder = Deno.makeTempDirSync();
   try {
-    const files = [`--csv=${folder}/a.csv`, `--html=${folder}/a.html`];
-    assertEquals(main(["--seed=x", ...files]), 2);
-    assertEquals(main(["--step_krps=0", ...files]), 2);
-    assertEquals(main(["--nonsense", ...files]), 2);
-    assertEquals(main([`--csv=${folder}/none/a.csv`, files[1]]), 2);
+    const args = ["--ms=20", "--step_krps=100", "--max_krps=200", "--seed=4", `--out=${folder}`];
+    assertEquals(shenango(args), 0);
+    const csv = Deno.readTextFileSync(`${folder}/shinjuku_shenango.csv`);
+    assertEquals(shenango(args), 0);
+    assertEquals(Deno.readTextFileSync(`${folder}/shinjuku_shenango.csv`), csv, "the same again");
+    const rows = csv.trimEnd().split("\n").map((row) => row.split(","));
+    assertEquals(rows.map((row) => row.slice(0, 3).join()), [
+      "system,seed,offered_rps",
+      "alone,4,100000",
+      "alone,4,200000",
+      "with batch,4,100000",
+      "with batch,4,200000",
+    ]);
+    assertGreater(Number(rows[3][6]), Number(rows[4][6]));
+    const page = Deno.readTextFileSync(`${folder}/shinjuku_shenango.html`);
+    assertEquals(page.match(/<svg/g)?.length, 2);
+    assert(page.includes("simulated, not measured") && page.includes("seed 4"));
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
+Deno.test("figures: bad flags end with status 2 and write nothing", () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    for (const [figure, run] of [[FIGURE_6A, main], [FIGURE_6BC, shenango]] as const) {
+      assertEquals(run(["--seed=x", `--out=${folder}`]), 2, figure.name);
+      assertEquals(run(["--step_krps=0", `--out=${folder}`]), 2);
+      assertEquals(run(["--step_krps=9", "--max_krps=8", `--out=${folder}`]), 2);
+      assertEquals(run(["--nonsense", `--out=${folder}`]), 2);
+      assertEquals(run(["--out="]), 2);
+    }
     assertEquals([...Deno.readDirSync(folder)], []);
   } finally {
     Deno.removeSync(folder, { recursive: true });
