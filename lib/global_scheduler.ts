@@ -14,7 +14,7 @@ import { CPU_MASK_WORD_COUNT } from "./limits.ts";
 import { AGAIN, type Policy, type Verdict } from "./policy.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { ColumnType } from "./shared_state.ts";
-import { txnCommitted, txnSucceeded } from "./transaction.ts";
+import { txnSucceeded } from "./transaction.ts";
 
 /** Columns of the enclave that a centralized policy's layout must declare. */
 export const GLOBAL_AGENT_COLUMNS: Readonly<Record<string, ColumnType>> = {
@@ -57,8 +57,14 @@ export abstract class GlobalScheduler extends Scheduler {
   /** Agents of a global queue hand no rows over. */
   protected taskReceived(_row: number): void {}
 
-  /** The role moves to a CPU, or has come to it; settle the transaction that is under way there. */
-  protected beforeHandOff(_target_index: number): void {}
+  /**
+   * The role moves to a CPU, or has come to it: settles the transaction that is under way there.
+   *
+   * @returns False if that is being decided, and is known soon.
+   */
+  protected settleCpu(_index: number): boolean {
+    return true;
+  }
 
   /** CPU of the global agent. */
   globalCpu(): number {
@@ -94,6 +100,7 @@ export abstract class GlobalScheduler extends Scheduler {
   /** See {@linkcode Scheduler}. */
   step(): Verdict {
     const barrier = this.agentBarrier();
+    this.look_ns = Infinity;
     if (this.globalCpu() !== this.agent.cpu) {
       this.#held = false;
       return this.yieldCpu(barrier, 0);
@@ -113,8 +120,7 @@ export abstract class GlobalScheduler extends Scheduler {
     this.#held = this.#role_taken[0] !== 0;
     if (this.#held) return true;
     // What the last one left there is settled first: the record is about to be written over.
-    this.beforeHandOff(this.agent.cpuIndex(cpu));
-    if (!txnCommitted(txns.state(cpu))) return false;
+    if (!this.settleCpu(this.agent.cpuIndex(cpu))) return false;
     // The last one may have committed a task to this CPU while this agent was awake already: such a
     // task would wait for as long as this agent spins. "No task" sends it back as preempted.
     txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, 0);
@@ -129,7 +135,7 @@ export abstract class GlobalScheduler extends Scheduler {
     for (let nth = 0; nth < this.near_first.length; nth++) {
       const index = this.near_first[nth];
       if (!this.isAvailable(index)) continue;
-      this.beforeHandOff(index);
+      this.settleCpu(index);
       const cpu = this.agent.cpus[index];
       this.#role_taken[0] = 0;
       this.agent.memory.publish(this.#global_cpu, 0, cpu + 1);

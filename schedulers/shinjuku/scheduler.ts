@@ -124,7 +124,6 @@ export class ShinjukuScheduler extends GlobalScheduler {
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     const now_ns = this.agent.port.nowNs();
-    this.look_ns = Infinity;
     while (this.#hints.takeNews(this.#news)) this.#handleNews();
     this.#reader.begin();
     while (this.#reader.next()) this.#readHint();

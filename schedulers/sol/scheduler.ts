@@ -113,7 +113,6 @@ export class SolScheduler extends GlobalScheduler {
   protected globalSchedule(): void {
     for (let index = 0; index < this.#next.length; index++) this.#settle(index);
     const now_ns = this.agent.port.nowNs();
-    this.look_ns = Infinity;
     if (this.#run_queue.length > 0 && this.#openAll(now_ns) > 0) this.commitGroup();
     while (this.#yielding.length > 0) {
       const row = this.#yielding.popFront();
@@ -216,10 +215,11 @@ export class SolScheduler extends GlobalScheduler {
     }
   }
 
-  /** Before a CPU becomes the global one: its transaction is withdrawn, or decided soon. */
-  protected override beforeHandOff(target_index: number): void {
-    this.agent.txns.abort(this.agent.cpus[target_index]);
-    this.#settle(target_index);
+  /** See {@linkcode GlobalScheduler}: what is still open is withdrawn. */
+  protected override settleCpu(index: number): boolean {
+    this.agent.txns.abort(this.agent.cpus[index]);
+    this.#settle(index);
+    return this.#next[index] === 0;
   }
 
   #setState(row: number, next: number): void {

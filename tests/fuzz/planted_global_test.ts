@@ -30,7 +30,9 @@ class LostWakeup extends FifoCentralizedScheduler {
 
 /** A new global agent takes its own "no task" for the answer to what its CPU was given before. */
 class RecordNotSettled extends SolScheduler {
-  protected override beforeHandOff(): void {}
+  protected override settleCpu(): boolean {
+    return true;
+  }
 }
 
 /** A transaction of a task that has left stays open. */

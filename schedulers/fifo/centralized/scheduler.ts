@@ -72,7 +72,6 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     const now_ns = this.agent.port.nowNs();
-    this.look_ns = Infinity;
     let count = 0;
     for (let nth = 0; nth < this.near_first.length; nth++) {
       const index = this.near_first[nth];
