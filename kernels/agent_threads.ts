@@ -83,6 +83,23 @@ export interface AgentFailure {
   readonly exit_status: number;
 }
 
+/** An agent that could not start. */
+export class AgentStartError extends OperatingError {
+  /** See {@linkcode Error.name}. */
+  override name = "AgentStartError";
+  /** See {@linkcode AgentFailure.exit_status}. */
+  override readonly exit_status: number;
+
+  /** @param failure What has failed. */
+  constructor({ text, exit_status }: AgentFailure) {
+    const cure = exit_status === EXIT_FAILURE
+      ? "see `ghostctl doctor` and the kernel's log (dmesg)"
+      : "the policy is at fault: its step failed before the agents were online";
+    super(text, cure);
+    this.exit_status = exit_status;
+  }
+}
+
 /** How the agents ended. */
 export interface AgentsReport {
   /** Agents that left. */
@@ -186,7 +203,7 @@ export class AgentThreads {
     worker.onerror = (event) => {
       // Left alone, an error in a Worker ends the process.
       event.preventDefault();
-      this.#fail(agent, event.message, EXIT_FAILURE);
+      this.#fail(agent, event.message.replaceAll(/\s*\n\s*/g, " "), EXIT_FAILURE);
     };
     worker.postMessage(this.#spec(cpu, control));
     return agent;
@@ -261,7 +278,7 @@ export class AgentThreads {
     const in_time = await within(Promise.race([done, failed]), timeout_ms);
     const failure = this.#failures.at(0);
     if (failure !== undefined) {
-      throw new OperatingError(failure.text, "see above for what the kernel refused");
+      throw new AgentStartError(failure);
     }
     if (!in_time) {
       const cure = "the machine may be overloaded; try again, or with fewer CPUs";

@@ -296,12 +296,12 @@ Deno.test("agents that cannot start leave nothing behind", async () => {
       { worker_url: "data:text/javascript,0", start_timeout_ms: 100 },
       /not warmed up within 100 ms/,
     ],
-    [planted("throwing"), /agent of CPU 1: RangeError: planted: no such row/],
+    [planted("throwing_early"), /agent of CPU 1: RangeError: planted: no such row; the policy is/],
   ];
   for (const [agents, message] of cases) {
     await withPeer(
       {},
-      { ...agents, warm_up: agents.choice?.name === "throwing" },
+      { ...agents, warm_up: agents.choice?.name === "throwing_early" },
       async (bench) => {
         const error = await assertRejects(() => AgentThreads.start(bench.options), OperatingError);
         assert(message.test(error.message), error.message);

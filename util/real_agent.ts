@@ -216,7 +216,9 @@ class RealAgent {
     this.#board.phase = guard_board.PHASE_ENDED;
     if (is_gone) {
       const cure = "its threads are with the default scheduler; start the agent again";
-      return new OperatingError(`${this.#open.path} was destroyed`, cure);
+      const why = this.#kernel.endText?.();
+      const what = `${this.#open.path} was destroyed`;
+      return new OperatingError(why === undefined ? what : `${what}: ${why}`, cure);
     }
     host.stdout(final_text + program.done_text);
     return 0;

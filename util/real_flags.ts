@@ -26,7 +26,7 @@ export const REAL_FLAGS: readonly Flag[] = [
     name: "runnable-timeout",
     value: "TIME",
     fallback: "30s",
-    help: "the kernel ends the enclave if a thread waits for a CPU so long",
+    help: "the kernel ends an enclave where a thread waits so long",
   },
 ];
 

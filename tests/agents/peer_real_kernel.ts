@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { PEER_OPENER, PeerKernel } from "../../kernels/peer/peer_kernel.ts";
+import {
+  PEER_OPENER,
+  type PeerEnclave,
+  PeerKernel,
+  type PeerOptions,
+} from "../../kernels/peer/peer_kernel.ts";
 import type { PortOpener } from "../../kernels/agent_spec.ts";
 import type { RealKernel } from "../../kernels/real_kernel.ts";
 
@@ -15,6 +20,30 @@ export const PEER_DIR = "/peer/enclave_";
 export class PeerRealKernel extends PeerKernel implements RealKernel {
   /** See {@linkcode RealKernel.opener}. */
   readonly opener: PortOpener = PEER_OPENER;
+  readonly #cpus: readonly number[];
+  readonly #ctl: string | undefined;
+
+  /**
+   * @param options What it plays.
+   * @param ctl A file that stands for the enclave's control file.
+   */
+  constructor(options: PeerOptions, ctl?: string) {
+    super(options);
+    this.#cpus = this.cpuRows().map(({ cpu }) => cpu);
+    this.#ctl = ctl;
+  }
+
+  /** A peer ends with its process: who follows one that died finds the enclave new. */
+  override attachEnclave(id: number): PeerEnclave | number {
+    const there = super.attachEnclave(id);
+    if (typeof there !== "number" || this.#ctl === undefined) return there;
+    return this.createEnclave(this.#cpus, this.abi.version);
+  }
+
+  /** See {@linkcode RealKernel.destroyActions}. */
+  destroyActions(): readonly (readonly [path: string, text: string])[] {
+    return this.#ctl === undefined ? [] : [[this.#ctl, "destroy"]];
+  }
 
   /** See {@linkcode RealKernel.enclaveIdOf}. */
   enclaveIdOf(path: string): number | undefined {

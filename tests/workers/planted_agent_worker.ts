@@ -12,37 +12,48 @@ import { FIFO_PER_CPU, FifoPerCpuScheduler } from "../../schedulers/fifo/per_cpu
 
 /** Messages after which a planted agent shows what it is. */
 export const PLANTED_MESSAGES = 300;
+/** A warm-up's task table is smaller than that of any test. */
+const DRY_CAPACITY_MAX = 100;
 /** The agent that misbehaves; the others are as they should be. */
 export const PLANTED_CPU = 1;
 
 class PlantedScheduler extends FifoPerCpuScheduler {
   readonly misbehave: () => Verdict;
+  readonly early: boolean;
 
   constructor(
     agent: ConstructorParameters<typeof FifoPerCpuScheduler>[0],
     misbehave: () => Verdict,
+    early: boolean,
   ) {
     super(agent);
+    this.early = early;
     this.misbehave = misbehave;
   }
 
   override step(): Verdict {
     const is_due = this.agent.cpu === PLANTED_CPU && this.message_count[0] > PLANTED_MESSAGES;
-    return is_due ? this.misbehave() : super.step();
+    const { task_capacity } = this.agent.state.shape;
+    const is_late = this.early || task_capacity > DRY_CAPACITY_MAX;
+    return is_due && is_late ? this.misbehave() : super.step();
   }
 }
 
-function planted(name: string, misbehave: () => Verdict): PolicyDefinition {
-  const create: PolicyDefinition["create"] = (agent) => new PlantedScheduler(agent, misbehave);
+/** @param early Misbehaves during the warm-up already. */
+function planted(name: string, misbehave: () => Verdict, early = false): PolicyDefinition {
+  const create: PolicyDefinition["create"] = (agent) =>
+    new PlantedScheduler(agent, misbehave, early);
   return { ...FIFO_PER_CPU, name, create };
+}
+
+function throwRangeError(): never {
+  throw new RangeError("planted:\nno such row");
 }
 
 /** The planted policies. */
 export const PLANTED_POLICIES: PolicyTable = {
-  throwing: () =>
-    planted("throwing", () => {
-      throw new RangeError("planted:\nno such row");
-    }),
+  throwing: () => planted("throwing", throwRangeError),
+  throwing_early: () => planted("throwing_early", throwRangeError, true),
   endless: () =>
     planted("endless", () => {
       for (;;);
