@@ -20,6 +20,7 @@ export const SHIM_SOURCES: readonly string[] = [
   "peer_agent.c",
   "peer_task.c",
   "load.c",
+  "actor.c",
   "load_ops.c",
   "exec.c",
   "experiment.c",

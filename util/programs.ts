@@ -139,4 +139,5 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
 /** What a Worker can be told to run. */
 export const WORKERS: Readonly<Record<string, () => Promise<WorkerModule>>> = {
   agent: () => import("./agent_worker.ts"),
+  contract_agent: () => import("../tests/conformance/contract_agent.ts"),
 };

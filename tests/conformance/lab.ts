@@ -332,9 +332,17 @@ export class Lab {
 
   /** Puts a runnable task on the CPU of an agent, by that agent. */
   async runOn(cpu: number, thread: ContractThread, run_flags = 0): Promise<void> {
+    const before = this.taskBarrier(thread);
     const state = await this.commitLocal(cpu, { thread, run_flags });
     expectEqual(state, GHOST_TXN_COMPLETE, `run thread ${thread.tid} on CPU ${cpu}`);
-    await this.until(() => this.isOnCpu(thread), `thread ${thread.tid} on CPU ${cpu}`);
+    await this.until(() => this.#hasRun(thread, before), `thread ${thread.tid} on CPU ${cpu}`);
+  }
+
+  /** True if a task is on a CPU, or has been since its barrier was read. */
+  #hasRun({ gtid_lo, gtid_hi }: ContractThread, barrier: number): boolean {
+    const index = this.control.taskStatusIndex(gtid_lo, gtid_hi);
+    if (index < 0 || this.status.barrier(index) !== barrier) return true;
+    return (this.status.flags(index) & GHOST_SW_TASK_ONCPU) !== 0;
   }
 
   /** Takes a CPU away from ghOSt by a thread of the default class. */

@@ -4,20 +4,18 @@
  *
  * @module
  */
-import { LATEST_ABI } from "../../ffi/abi/abi.ts";
 import { EXIT_FAILURE, EXIT_USAGE, OperatingError, UsageError } from "../../lib/errors.ts";
 import { type Flag, flagsHelp, parseFlags } from "../../util/flags.ts";
 import { type CaseResult, planCases, type PlannedCase, runCase } from "./run_case.ts";
-import { SimHost } from "./sim_host.ts";
 import { CASES } from "./suite.ts";
+import { openSuite, SUITE_KERNELS, type SuiteKernel } from "./suite_kernel.ts";
 
 /** Version of what `--json` prints. */
 const JSON_SCHEMA = 1;
 const PROGRAM = "ghostctl selftest";
-const REAL_KERNELS = ["auto", "ghost", "scx"];
 
 const FLAGS: readonly Flag[] = [
-  { name: "kernel", value: "NAME", fallback: "sim", help: "kernel under test: sim" },
+  { name: "kernel", value: "NAME", fallback: "sim", help: "kernel under test: sim or ghost" },
   { name: "filter", value: "TEXT", help: "run only cases whose name contains TEXT" },
   { name: "json", help: "print one JSON object instead of lines" },
   { name: "help", help: "explain the flags" },
@@ -30,26 +28,23 @@ function helpText(): string {
     "wrong usage.";
 }
 
-/** What to run, or why nothing can be. */
-function choose(kernel: string, filter: string): PlannedCase[] | OperatingError {
-  if (REAL_KERNELS.includes(kernel)) {
-    return new OperatingError(
-      `the contract suite cannot drive --kernel=${kernel} yet`,
-      "run it on the simulated kernel with --kernel=sim",
-    );
-  }
-  if (kernel !== "sim") {
-    return new UsageError(
-      `unknown kernel ${JSON.stringify(kernel)} in --kernel`,
-      "give sim",
-    );
-  }
-  const planned = planCases(CASES, LATEST_ABI.version)
+/** The cases to run, or why there are none. */
+function choose(suite: SuiteKernel, filter: string): PlannedCase[] | OperatingError {
+  const planned = planCases(CASES, suite.abi_version)
     .filter(({ title }) => title.includes(filter));
   if (planned.length > 0) return planned;
   return new UsageError(
     `no case contains ${JSON.stringify(filter)}`,
     `run ${PROGRAM} without --filter to see all names`,
+  );
+}
+
+/** The kernel that `--kernel` names, or why there is none. */
+async function openKernel(name: string): Promise<SuiteKernel | OperatingError> {
+  if (SUITE_KERNELS.includes(name)) return await openSuite(name);
+  return new UsageError(
+    `unknown kernel ${JSON.stringify(name)} in --kernel`,
+    `give ${SUITE_KERNELS.join(" or ")}`,
   );
 }
 
@@ -75,23 +70,32 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   const kernel = flags.text("kernel");
-  const planned = choose(kernel, flags.text("filter"));
-  if (planned instanceof OperatingError) {
-    console.error(`${PROGRAM}: ${planned.message}`);
-    return planned.exit_status;
+  const suite = await openKernel(kernel);
+  const planned = suite instanceof OperatingError ? suite : choose(suite, flags.text("filter"));
+  if (suite instanceof OperatingError || planned instanceof OperatingError) {
+    const error = planned as OperatingError;
+    console.error(`${PROGRAM}: ${error.message}`);
+    return error.exit_status;
   }
-  return await runAll(planned, kernel, flags.has("json"));
+  return await runAll(planned, suite, kernel, flags.has("json"));
+}
+
+/** Runs a case, or says why the kernel has no machine for it. */
+async function runOne(planned: PlannedCase, suite: SuiteKernel): Promise<CaseResult> {
+  const host = suite.hostFor(planned);
+  if (typeof host !== "string") return await runCase(planned, host);
+  return { title: planned.title, outcome: "skip", reason: host };
 }
 
 async function runAll(
   planned: readonly PlannedCase[],
+  suite: SuiteKernel,
   kernel: string,
   as_json: boolean,
 ): Promise<number> {
   const results: CaseResult[] = [];
   for (const one of planned) {
-    const host = new SimHost(one.contract_case, { abi_version: one.abi_version });
-    const result = await runCase(one, host);
+    const result = await runOne(one, suite);
     results.push(result);
     if (!as_json) console.log(lineOf(result));
   }
