@@ -5,8 +5,9 @@
  * @module
  */
 import type { Memory } from "../ffi/memory.ts";
-import { type AgentPort, ENODEV } from "../kernels/kernel.ts";
+import { type AgentPort, ENODEV, ESTALE } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
+import { assertInvariant } from "./invariant.ts";
 import { type Policy, RUN_LOCAL, type Verdict, YIELD } from "./policy.ts";
 
 // Words of the control block through which the main isolate talks to an agent.
@@ -73,6 +74,7 @@ export function carryOut(verdict: Verdict, policy: YieldChoice, port: AgentPort)
  * @param agent The agent.
  * @param policy Its policy instance.
  * @param control Control block; {@linkcode CONTROL_STOP_WORD} not 0 asks the agent to leave.
+ * @throws {InvariantError} If the kernel refuses a verdict for ever.
  */
 export function runAgent(agent: AgentContext, policy: Policy, control: Int32Array): void {
   const meter = new StepMeter(agent);
@@ -101,7 +103,21 @@ function runSteps(
   for (let count = 0; count < STEPS_PER_CALL; count++) {
     const stop = memory.acquire(control, CONTROL_STOP_WORD);
     if (stop === STOP_NOW || (stop !== 0 && policy.drained())) return false;
-    if (carryOut(meter.step(policy), policy, port) === -ENODEV) return false;
+    const result = carryOut(meter.step(policy), policy, port);
+    if (result < 0 && result !== -ESTALE) return endsLoop(result, port.cpu);
   }
   return true;
+}
+
+/**
+ * A kernel that refuses for any other reason than that the enclave is gone will refuse the next
+ * time too: the agent would spin on its CPU for ever, above every other thread.
+ */
+function endsLoop(result: number, cpu: number): false {
+  const is_gone = result === -ENODEV;
+  assertInvariant(
+    is_gone,
+    `the kernel refuses to let the agent of CPU ${cpu} go: errno ${-result}`,
+  );
+  return false;
 }

@@ -11,6 +11,7 @@ import {
   STOP_NOW,
   STOP_WHEN_DRAINED,
 } from "./agent_loop.ts";
+import { InvariantError } from "./invariant.ts";
 import { AGAIN, type Policy, RUN_LOCAL, type Verdict, YIELD } from "./policy.ts";
 
 /** A policy that follows a list of verdicts. */
@@ -133,4 +134,16 @@ Deno.test("an agent that is told to leave at once does so with work in its queue
   setDrained(false);
   runAgent(agent, policy, control);
   assertEquals(stepCount(), 3);
+});
+
+Deno.test("a kernel that refuses a yield for no known reason ends the agent, not its CPU", () => {
+  const { kernel, agent, control } = setUp();
+  const { policy, stepCount } = scripted([AGAIN, YIELD]);
+  kernel.run_result = -22;
+  assertThrows(
+    () => runAgent(agent, policy, control),
+    InvariantError,
+    "agent of CPU 0 go: errno 22",
+  );
+  assertEquals(stepCount(), 2);
 });

@@ -7,10 +7,9 @@
 import { type Abi, abiOf, becomeAgentCommand } from "../../ffi/abi/abi.ts";
 import { SCHED_GHOST } from "../../ffi/abi/constants.ts";
 import { SCHED_RESET_ON_FORK } from "../../ffi/linux.ts";
-import { assertInvariant } from "../../lib/invariant.ts";
 import type { DryRunPort } from "../../lib/synthetic_kernel.ts";
 import type { AgentSpec, PortOpener } from "../agent_spec.ts";
-import { EINVAL, ENODEV, ESRCH, ESTALE } from "../kernel.ts";
+import { EINVAL, ESRCH } from "../kernel.ts";
 import type { GhostHost } from "./ghost_host.ts";
 import { GhostIoctls } from "./ghost_ioctls.ts";
 import { shimHost } from "./shim_host.ts";
@@ -114,21 +113,7 @@ export class GhostAgentPort implements DryRunPort {
 
   /** See {@linkcode AgentPort.localYield}. */
   localYield(agent_barrier: number, run_flags: number): number {
-    const result = this.#ioctls.localYield(this.cpu, agent_barrier, run_flags);
-    if (result < 0 && result !== -ESTALE) return this.#yieldRefused(result);
-    return result;
-  }
-
-  /**
-   * A kernel that refuses a yield for any other reason than these two will refuse the next one too:
-   * the agent would spin on its CPU for ever, above every other thread.
-   */
-  #yieldRefused(result: number): number {
-    assertInvariant(
-      result === -ENODEV,
-      `the kernel refuses the yield of CPU ${this.cpu} with errno ${-result}`,
-    );
-    return result;
+    return this.#ioctls.localYield(this.cpu, agent_barrier, run_flags);
   }
 
   /** See {@linkcode AgentPort.leave}; the kernel takes the agent back when its thread ends. */

@@ -101,6 +101,7 @@ eachAbi("every call of a port reaches the kernel with the bytes that it wants", 
   const barrier = second.context.status.barrier(second.port.status_index);
   assertEquals(second.port.localYield(barrier - 1, 0), -ESTALE);
   assertEquals(second.port.localYield(barrier, 32), 0);
+  assertEquals(second.port.localYield(barrier, 64), -EINVAL);
   assertEquals(port.armTimer(2_500_000_001, 3, 4), 0);
   assertEquals(port.armTimer(0, 0, 0), 0);
   const [armed, disarmed] = process.process.timers;
