@@ -1,198 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * ghOSt's data plane on sched_ext: message rings, status words and transactions in maps that agents
- * map, in the layout of ABI 91. The kernel's callbacks become messages; the commit program checks a
- * transaction and latches it; dispatch() inserts what is latched. Threads join by SCHED_EXT.
+ * map, in the layout of ABI 91. The kernel's callbacks become messages; a commit latches a task;
+ * dispatch() inserts what is latched. Threads join by SCHED_EXT, once the control program has
+ * said which enclave that means.
  */
-#include "scx_kernel.h"
-#include "ghost_abi.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
+#include "scx_control.h"
 
 char _license[] SEC("license") = "GPL";
 
-#define EINVAL_NUMBER 22
-
-/* A map as it is mapped: an element begins at a page. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, QUEUE_COUNT);
-	__type(key, u32);
-	__type(value, struct ghost_queue);
-} queues SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct ghost_sw_region);
-} status_words SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, MAX_CPUS);
-	__type(key, u32);
-	__type(value, struct ghost_cpu_data);
-} cpu_data SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scx_report);
-} report SEC(".maps");
-
-/* Not mapped: agents must not be able to hold it. */
-struct ring_lock {
-	struct bpf_spin_lock lock;
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, QUEUE_COUNT);
-	__type(key, u32);
-	__type(value, struct ring_lock);
-} ring_locks SEC(".maps");
-
-/* What dispatch() is to run next on a CPU; gtid 0 is nothing. */
-struct latch {
-	u64 gtid;
-	u32 barrier;
-	u32 unused;
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_CPUS);
-	__type(key, u32);
-	__type(value, struct latch);
-} latches SEC(".maps");
-
-/* Indices of free status words. */
-struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, WORD_COUNT);
-	__type(value, u32);
-} free_words SEC(".maps");
-
-/* What the next message about a task says. */
-enum { DUE_NONE, DUE_NEW, DUE_WAKEUP, DUE_PREEMPT, DUE_YIELD };
-
-struct task_state {
-	u64 gtid; /* 0 while the task is in no enclave */
-	u32 word; /* index of its status word */
-	u32 queue;
-	u32 due;
-	u32 has_run;   /* running() was called since the task joined */
-	u32 is_queued; /* it waits for a decision */
-	s32 cpu;       /* where it ran last */
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct task_state);
-} task_states SEC(".maps");
-
-static u64 next_seqnum = 1;
-
-static __always_inline struct scx_report *theReport(void)
+/* A task that no live enclave schedules gets what sched_ext gives without a policy. */
+static __always_inline void runWithoutPolicy(struct task_struct *p, u64 enq_flags)
 {
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&report, &zero);
-}
-
-static __always_inline struct ghost_status_word *wordOf(u32 index)
-{
-	u32 zero = 0;
-	struct ghost_sw_region *region = bpf_map_lookup_elem(&status_words, &zero);
-
-	return region ? &region->words[index & (WORD_COUNT - 1)] : 0;
-}
-
-/* The state of a task of the enclave, or 0. */
-static __always_inline struct task_state *stateOf(struct task_struct *p)
-{
-	struct task_state *state = bpf_task_storage_get(&task_states, p, 0, 0);
-
-	return state && state->gtid ? state : 0;
-}
-
-/* Appends a message; pads the end of the ring rather than wrap it; counts what does not fit. */
-static __always_inline void produce(u32 queue_index, u16 type, u32 seqnum, const u32 *payload,
-				    const u32 payload_bytes)
-{
-	struct ring_lock *guard = bpf_map_lookup_elem(&ring_locks, &queue_index);
-	struct ghost_queue *queue = bpf_map_lookup_elem(&queues, &queue_index);
-	const u32 slots = (8 + payload_bytes) / 8;
-	struct scx_report *counts = theReport();
-	u32 head, at, to_end, need;
-
-	if (!guard || !queue || !counts)
-		return;
-	bpf_spin_lock(&guard->lock);
-	head = queue->head;
-	at = head & (QUEUE_SLOTS - 1);
-	to_end = QUEUE_SLOTS - at;
-	need = to_end < slots ? to_end + slots : slots;
-	if (need > QUEUE_SLOTS - (head - *(volatile u32 *)&queue->tail)) {
-		queue->overflow++;
-		bpf_spin_unlock(&guard->lock);
-		return;
-	}
-	if (to_end < slots) {
-		queue->slots[(at * 2) & (QUEUE_SLOTS * 2 - 1)] = MSG_NOP | (to_end * 8) << 16;
-		queue->slots[(at * 2 + 1) & (QUEUE_SLOTS * 2 - 1)] = 0;
-		at = 0;
-	}
-	at *= 2;
-	queue->slots[at & (QUEUE_SLOTS * 2 - 1)] = type | (8 + payload_bytes) << 16;
-	queue->slots[(at + 1) & (QUEUE_SLOTS * 2 - 1)] = seqnum;
-#pragma unroll
-	for (u32 i = 0; i < payload_bytes / 4; i++)
-		queue->slots[(at + 2 + i) & (QUEUE_SLOTS * 2 - 1)] = payload[i];
-	__sync_fetch_and_add(&queue->head, need); /* after the slots: it is a full barrier */
-	counts->message_count++;
-	bpf_spin_unlock(&guard->lock);
-}
-
-#define PRODUCE(state, type, barrier, message) \
-	produce((state)->queue, type, barrier, (const u32 *)&(message), sizeof(message))
-
-static __always_inline u32 nextBarrier(struct ghost_status_word *word)
-{
-	return __sync_fetch_and_add(&word->barrier, 1) + 1;
-}
-
-static __always_inline void sendNew(struct task_struct *p, struct task_state *state,
-				    struct ghost_status_word *word, u32 is_runnable)
-{
-	struct ghost_msg_new message = {
-		.gtid = state->gtid,
-		.runtime = p->se.sum_exec_runtime,
-		.runnable = is_runnable,
-		.nice = p->static_prio - 120,
-		.sw_index = state->word,
-	};
-
-	state->due = DUE_NONE;
-	PRODUCE(state, MSG_TASK_NEW, nextBarrier(word), message);
-}
-
-static __always_inline void sendOffCpu(struct task_state *state, struct ghost_status_word *word,
-				       u16 type)
-{
-	struct ghost_msg_preempt message = {
-		.gtid = state->gtid,
-		.runtime = word->runtime,
-		.cpu = state->cpu,
-	};
-
-	PRODUCE(state, type, nextBarrier(word), message);
+	COUNT(fallback_count);
+	scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_GLOBAL, SCX_SLICE_DFL, enq_flags);
 }
 
 SEC("struct_ops/ghost_select_cpu")
@@ -201,147 +22,202 @@ s32 BPF_PROG(ghost_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fla
 	return prev_cpu; /* without this callback the kernel places tasks on idle CPUs itself */
 }
 
+static __noinline int sendWakeup(struct task_state *state, u32 waker_cpu)
+{
+	MESSAGE(message, MSG_TASK_WAKEUP, struct ghost_msg_wakeup, wakeup);
+	u32 on_waker;
+
+	if (!state)
+		return 0;
+	on_waker = tunableOf(state->enclave, SCX_WAKE_ON_WAKER_CPU);
+	wakeup->gtid = state->gtid;
+	wakeup->last_ran_cpu = state->cpu;
+	wakeup->wake_up_cpu = on_waker ? (s32)waker_cpu : state->cpu;
+	wakeup->waker_cpu = waker_cpu;
+	return sendTask(state, &message, wakeup->wake_up_cpu, TELL_RUNNABLE);
+}
+
 SEC("struct_ops/ghost_enqueue")
 void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	struct task_state *state = stateOf(p);
-	struct ghost_status_word *word = state ? wordOf(state->word) : 0;
+	struct task_state *state = memberState(p);
+	struct ghost_status_word *word = state ? wordOf(state->enclave, state->word) : 0;
+	u32 due;
 
-	if (!word) {
-		scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_LOCAL, SCX_SLICE_INF, 0);
+	if (!word || !isLive(state->enclave)) {
+		runWithoutPolicy(p, enq_flags);
 		return;
 	}
+	due = state->due;
+	state->due = DUE_NONE;
 	state->is_queued = 1;
 	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_RUNNABLE);
-	/* A task that joins while it runs is announced once it is off its CPU. */
-	if (state->due == DUE_NEW && p->on_cpu && !state->has_run)
-		return;
-	if (state->due == DUE_NEW) {
-		sendNew(p, state, word, 1);
-	} else if (state->due == DUE_WAKEUP) {
-		struct ghost_msg_wakeup message = {
-			.gtid = state->gtid,
-			.last_ran_cpu = state->cpu,
-			.wake_up_cpu = state->cpu,
-			.waker_cpu = bpf_get_smp_processor_id(),
-		};
-
-		PRODUCE(state, MSG_TASK_WAKEUP, nextBarrier(word), message);
-	} else if (state->due == DUE_PREEMPT) {
-		sendOffCpu(state, word, MSG_TASK_PREEMPT);
-	} else if (state->due == DUE_YIELD) {
-		sendOffCpu(state, word, MSG_TASK_YIELD);
+	setWaiting(state->enclave, state->word, bpf_ktime_get_ns());
+	if (due == DUE_NEW) {
+		sendNew(state, word->runtime);
+	} else if (due == DUE_WAKEUP) {
+		sendWakeup(state, bpf_get_smp_processor_id());
+	} else if (due == DUE_PREEMPT) {
+		COUNT(preempt_count);
+		sendOffCpu(state, MSG_TASK_PREEMPT, 0);
+		returnToAgent(state->cpu, RTLA_ON_PREEMPT);
+	} else if (due == DUE_YIELD) {
+		sendOffCpu(state, MSG_TASK_YIELD, 0);
+		returnToAgent(state->cpu, RTLA_ON_YIELD);
+	} else if (state->is_inserted) {
+		/* Taken out and put back by a change of its attributes: it lost its place. */
+		state->is_inserted = 0;
+		sendLatchFailure(state, EINVAL_);
 	}
-	state->due = DUE_NONE; /* else: taken out and put back by a change of its attributes */
 }
 
 SEC("struct_ops/ghost_dequeue")
 void BPF_PROG(ghost_dequeue, struct task_struct *p, u64 deq_flags)
 {
-	struct task_state *state = stateOf(p);
+	struct task_state *state = memberState(p);
 
 	if (state)
 		state->is_queued = 0;
 }
 
-static __always_inline void failLatch(struct task_state *state, s32 error)
+/* Gives the latched task to the kernel, or tells why not. */
+static __always_inline void insertLatched(struct task_struct *p, u64 gtid, u32 cpu_id, u32 flags)
 {
-	struct ghost_status_word *word = wordOf(state->word);
-	struct ghost_msg_latch_failure message = { .gtid = state->gtid, .error = error };
-	struct scx_report *counts = theReport();
+	struct task_state *state = memberState(p);
+	struct cpu_state *cpu = cpuOf(cpu_id);
 
-	if (!word || !counts)
+	if (!state || !cpu || state->gtid != gtid)
 		return;
-	__sync_fetch_and_add(&counts->latch_failure_count, 1);
-	PRODUCE(state, MSG_TASK_LATCH_FAILURE, nextBarrier(word), message);
+	/* Whoever takes the latch away tells what became of the task. */
+	if (__sync_val_compare_and_swap(&state->latched_cpu, cpu_id + 1, 0) != cpu_id + 1)
+		return;
+	if (!state->is_queued || !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr)) {
+		sendLatchFailure(state, EINVAL_);
+		return;
+	}
+	cpu->run_flags = flags;
+	state->is_inserted = 1;
+	scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_LOCAL, SCX_SLICE_INF, 0);
+	COUNT(dispatched_count);
 }
 
 SEC("struct_ops/ghost_dispatch")
-void BPF_PROG(ghost_dispatch, s32 cpu, struct task_struct *prev)
+void BPF_PROG(ghost_dispatch, s32 cpu_id, struct task_struct *prev)
 {
-	u32 key = cpu;
-	struct latch *latch = bpf_map_lookup_elem(&latches, &key);
-	struct scx_report *counts = theReport();
-	struct ghost_status_word *word;
-	struct task_state *state;
+	struct cpu_state *cpu = cpuOf(cpu_id);
 	struct task_struct *p;
-	u32 barrier;
+	u32 flags;
 	u64 gtid;
 
-	if (!latch || !counts)
+	if (!cpu || !cpu->latched_gtid)
 		return;
-	barrier = latch->barrier;
-	gtid = __sync_lock_test_and_set(&latch->gtid, 0);
+	flags = cpu->latched_flags;
+	gtid = __sync_lock_test_and_set(&cpu->latched_gtid, 0);
 	if (!gtid)
 		return;
 	p = bpf_task_from_pid(gtid >> GTID_SEQNUM_BITS);
 	if (!p)
 		return; /* DEAD tells it */
-	state = stateOf(p);
-	word = state ? wordOf(state->word) : 0;
-	/* A barrier that moved on has told the agent already what became of the task. */
-	if (word && state->gtid == gtid && word->barrier == barrier && state->is_queued) {
-		if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
-			scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_LOCAL, SCX_SLICE_INF, 0);
-			__sync_fetch_and_add(&counts->dispatched_count, 1);
-		} else {
-			failLatch(state, EINVAL_NUMBER);
-		}
-	}
+	insertLatched(p, gtid, cpu_id, flags);
 	bpf_task_release(p);
+}
+
+static __noinline int sendOnCpu(struct task_state *state, struct cpu_state *cpu)
+{
+	MESSAGE(message, MSG_TASK_ON_CPU, struct ghost_msg_on_cpu, on_cpu);
+
+	if (!state || !cpu)
+		return 0;
+	on_cpu->gtid = state->gtid;
+	on_cpu->commit_time = cpu->commit_time;
+	on_cpu->cpu_seqnum = cpu->seqnum;
+	on_cpu->cpu = state->cpu;
+	return sendTask(state, &message, state->cpu, TELL);
 }
 
 SEC("struct_ops/ghost_running")
 void BPF_PROG(ghost_running, struct task_struct *p)
 {
-	struct task_state *state = stateOf(p);
-	struct ghost_status_word *word = state ? wordOf(state->word) : 0;
+	struct task_state *state = memberState(p);
+	struct ghost_status_word *word = state ? wordOf(state->enclave, state->word) : 0;
+	u32 cpu_id = bpf_get_smp_processor_id();
+	struct cpu_state *cpu = cpuOf(cpu_id);
 
-	if (!word)
+	if (!word || !cpu)
 		return;
 	state->is_queued = 0;
-	state->has_run = 1;
-	state->cpu = bpf_get_smp_processor_id();
-	if (state->due != DUE_NEW)
-		state->due = DUE_PREEMPT;
-	word->switch_time = bpf_ktime_get_ns();
-	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_ONCPU);
+	state->cpu = cpu_id;
+	state->run_since = bpf_ktime_get_ns();
+	word->switch_time = state->run_since;
+	setWaiting(state->enclave, state->word, 0);
+	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE);
+	if (!isLive(state->enclave))
+		return;
+	/* What joined while it ran, or has been overtaken by a commit, must leave its CPU. */
+	if (!state->is_new_told || cpu->latched_gtid) {
+		if (!state->is_new_told)
+			state->due = DUE_NEW;
+		scx_bpf_task_set_slice(p, 0);
+		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
+	}
+	if (state->is_inserted && (cpu->run_flags & SEND_TASK_ON_CPU))
+		sendOnCpu(state, cpu);
+	state->is_inserted = 0;
 }
 
 SEC("struct_ops/ghost_stopping")
 void BPF_PROG(ghost_stopping, struct task_struct *p, bool runnable)
 {
-	struct task_state *state = stateOf(p);
-	struct ghost_status_word *word = state ? wordOf(state->word) : 0;
+	struct task_state *state = memberState(p);
+	struct ghost_status_word *word = state ? wordOf(state->enclave, state->word) : 0;
 
 	if (!word)
 		return;
 	word->runtime = p->se.sum_exec_runtime;
+	state->run_since = 0;
 	__sync_fetch_and_and(&word->flags, ~GHOST_SW_TASK_ONCPU);
+	if (!runnable || !isLive(state->enclave))
+		return;
+	if (state->due == DUE_NONE)
+		state->due = DUE_PREEMPT;
+	/* With a slice left the kernel would let it go on later without asking. */
+	scx_bpf_task_set_slice(p, 0);
+}
+
+static __noinline int sendBlocked(struct task_state *state, u64 runtime)
+{
+	MESSAGE(message, MSG_TASK_BLOCKED, struct ghost_msg_blocked, blocked);
+	struct cpu_state *cpu;
+
+	if (!state)
+		return 0;
+	cpu = cpuOf(state->cpu);
+	blocked->gtid = state->gtid;
+	blocked->runtime = runtime;
+	blocked->cpu_seqnum = cpu ? __sync_fetch_and_add(&cpu->seqnum, 1) + 1 : 0;
+	blocked->cpu = state->cpu;
+	return sendTask(state, &message, state->cpu, TELL_BLOCKED);
 }
 
 SEC("struct_ops/ghost_quiescent")
 void BPF_PROG(ghost_quiescent, struct task_struct *p, u64 deq_flags)
 {
-	struct task_state *state = stateOf(p);
-	struct ghost_status_word *word = state ? wordOf(state->word) : 0;
+	struct task_state *state = memberState(p);
+	struct ghost_status_word *word = state ? wordOf(state->enclave, state->word) : 0;
 
 	if (!word || !(deq_flags & SCX_DEQ_SLEEP))
 		return;
+	forgetLatch(state);
 	state->is_queued = 0;
+	state->is_inserted = 0;
 	__sync_fetch_and_and(&word->flags, ~GHOST_SW_TASK_RUNNABLE);
 	if (p->__state & TASK_DEAD)
 		return; /* DEAD follows */
 	if (state->due == DUE_NEW) {
-		sendNew(p, state, word, 0);
+		sendNew(state, word->runtime);
 	} else {
-		struct ghost_msg_blocked message = {
-			.gtid = state->gtid,
-			.runtime = word->runtime,
-			.cpu = state->cpu,
-		};
-
-		PRODUCE(state, MSG_TASK_BLOCKED, nextBarrier(word), message);
+		sendBlocked(state, word->runtime);
+		returnToAgent(state->cpu, RTLA_ON_BLOCKED);
 	}
 	state->due = DUE_WAKEUP;
 }
@@ -349,9 +225,9 @@ void BPF_PROG(ghost_quiescent, struct task_struct *p, u64 deq_flags)
 SEC("struct_ops/ghost_yield")
 bool BPF_PROG(ghost_yield, struct task_struct *from, struct task_struct *to)
 {
-	struct task_state *state = stateOf(from);
+	struct task_state *state = memberState(from);
 
-	if (state && state->due == DUE_PREEMPT)
+	if (state && state->due == DUE_NONE)
 		state->due = DUE_YIELD;
 	scx_bpf_task_set_slice(from, 0); /* with a callback the kernel leaves this to it */
 	return false;
@@ -360,14 +236,32 @@ bool BPF_PROG(ghost_yield, struct task_struct *from, struct task_struct *to)
 SEC("struct_ops/ghost_set_cpumask")
 void BPF_PROG(ghost_set_cpumask, struct task_struct *p, const struct cpumask *cpumask)
 {
-	struct task_state *state = stateOf(p);
-	struct ghost_status_word *word = state ? wordOf(state->word) : 0;
-	struct ghost_msg_affinity_changed message;
+	struct task_state *state = memberState(p);
+	MESSAGE(message, MSG_TASK_AFFINITY_CHANGED, struct ghost_msg_affinity_changed, changed);
 
-	if (!word || state->due == DUE_NEW)
+	if (!state)
 		return;
-	message.gtid = state->gtid;
-	PRODUCE(state, MSG_TASK_AFFINITY_CHANGED, nextBarrier(word), message);
+	if (state->skip_cpumask) {
+		state->skip_cpumask = 0;
+		return;
+	}
+	changed->gtid = state->gtid;
+	sendTask(state, &message, state->cpu, TELL);
+}
+
+SEC("struct_ops/ghost_set_weight")
+void BPF_PROG(ghost_set_weight, struct task_struct *p, u32 weight)
+{
+	struct task_state *state = memberState(p);
+	MESSAGE(message, MSG_TASK_PRIORITY_CHANGED, struct ghost_msg_priority_changed, changed);
+	s32 nice = p->static_prio - 120;
+
+	if (!state || state->nice == nice)
+		return;
+	state->nice = nice;
+	changed->gtid = state->gtid;
+	changed->nice = nice;
+	sendTask(state, &message, state->cpu, TELL);
 }
 
 SEC("struct_ops.s/ghost_init_task")
@@ -375,159 +269,284 @@ s32 BPF_PROG(ghost_init_task, struct task_struct *p, struct scx_init_task_args *
 {
 	struct task_state *state =
 		bpf_task_storage_get(&task_states, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct task_state *parent;
 
 	/* Asked for so that clang describes the type, which bpf_cpumask_test_cpu's check needs. */
 	if (!bpf_core_type_exists(struct cpumask))
-		return -EINVAL_NUMBER;
-	return state ? 0 : -12; /* ENOMEM */
+		return -EINVAL_;
+	if (!state)
+		return -ENOMEM_;
+	if (!args->fork)
+		return 0;
+	parent = memberState(bpf_get_current_task_btf());
+	if (parent) {
+		state->wanted = parent->enclave + 1;
+		state->parent_gtid = parent->gtid;
+	}
+	return 0;
+}
+
+SEC("struct_ops/ghost_exit_task")
+void BPF_PROG(ghost_exit_task, struct task_struct *p, struct scx_exit_task_args *args)
+{
+	struct task_state *state = bpf_task_storage_get(&task_states, p, 0, 0);
+
+	if (state && state->reserved && state->wanted && !state->is_member)
+		giveWord(state->wanted - 1, state->reserved - 1);
+	if (state)
+		state->reserved = 0;
+}
+
+static __always_inline void enterEnclave(struct task_struct *p, struct task_state *state,
+					 u32 enclave, u32 index)
+{
+	struct ghost_status_word *word = wordOf(enclave, index);
+	struct scx_enclave *owner = bpf_map_lookup_elem(&enclaves, &enclave);
+
+	if (!word || !owner)
+		return;
+	state->gtid = gtidOf(p);
+	state->enclave = enclave;
+	state->word = index;
+	state->queue = owner->default_queue - 1;
+	state->due = DUE_NEW;
+	state->is_queued = 0;
+	state->is_inserted = 0;
+	state->is_new_told = 0;
+	state->is_told_runnable = 0;
+	state->latched_cpu = 0;
+	state->run_since = 0;
+	state->nice = p->static_prio - 120;
+	state->cpu = bpf_get_smp_processor_id();
+	state->skip_cpumask = !(p->__state & TASK_NEW);
+	state->is_gated = state->departed && state->departed_enclave == enclave;
+	word->barrier = 0;
+	word->gtid = state->gtid;
+	word->runtime = p->se.sum_exec_runtime;
+	word->switch_time = 0;
+	word->flags = GHOST_SW_F_INUSE | GHOST_SW_F_ALLOCATED;
+	state->is_member = 1;
+	__sync_fetch_and_add(&owner->task_count, 1);
+	if (state->is_gated) {
+		struct ghost_status_word *old = wordOf(enclave, state->departed - 1);
+
+		if (old)
+			__sync_fetch_and_or(&old->flags, GHOST_SW_TASK_MSG_GATED);
+	}
+	/* One that can run, a child just forked among them, is told of when it is enqueued. */
+	if (!p->on_rq && !(p->__state & TASK_NEW)) {
+		sendNew(state, word->runtime);
+		state->due = DUE_WAKEUP;
+	}
 }
 
 SEC("struct_ops/ghost_enable")
 void BPF_PROG(ghost_enable, struct task_struct *p)
 {
 	struct task_state *state = bpf_task_storage_get(&task_states, p, 0, 0);
-	struct scx_report *counts = theReport();
-	struct ghost_status_word *word;
-	u64 seqnum;
-	u32 index;
+	struct scx_enclave *owner;
+	u32 enclave;
+	s64 word;
 
-	if (!state || !counts)
+	if (!state || !state->wanted)
+		return; /* it joined no enclave */
+	enclave = state->wanted - 1;
+	owner = bpf_map_lookup_elem(&enclaves, &enclave);
+	word = state->reserved ? state->reserved - 1 : -1;
+	state->reserved = 0;
+	state->wanted = 0;
+	if (!owner || owner->state != SCX_ENCLAVE_LIVE || !owner->default_queue)
 		return;
-	if (bpf_map_pop_elem(&free_words, &index)) {
-		__sync_fetch_and_add(&counts->no_word_count, 1);
+	if (word < 0)
+		word = takeWord(enclave);
+	if (word < 0) {
+		COUNT(no_word_count);
 		return;
 	}
-	word = wordOf(index);
-	if (!word)
+	enterEnclave(p, state, enclave, word);
+}
+
+/* DEAD or DEPARTED; a word that nobody has heard of is free at once. */
+static __always_inline void tellLeaving(struct task_struct *p, struct task_state *state,
+					struct ghost_status_word *word)
+{
+	struct cpu_state *cpu = cpuOf(state->cpu);
+	u64 gtid = state->gtid;
+	u32 index = state->word;
+
+	__sync_fetch_and_and(&word->flags, ~(GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE));
+	if (!state->is_new_told) {
+		giveWord(state->enclave, index);
 		return;
-	seqnum = __sync_fetch_and_add(&next_seqnum, 1) & ((1ULL << GTID_SEQNUM_BITS) - 1);
-	state->word = index;
-	state->queue = 0;
-	state->due = DUE_NEW;
-	state->has_run = 0;
-	state->is_queued = 0;
-	state->cpu = -1;
-	state->gtid = (u64)p->pid << GTID_SEQNUM_BITS | seqnum;
-	word->barrier = 0;
-	word->gtid = state->gtid;
-	word->runtime = p->se.sum_exec_runtime;
-	word->flags = GHOST_SW_F_INUSE | GHOST_SW_F_ALLOCATED;
-	if (!p->on_rq)
-		sendNew(p, state, word, 0), state->due = DUE_WAKEUP;
+	}
+	__sync_fetch_and_or(&word->flags, GHOST_SW_F_CANFREE);
+	state->departed = index + 1;
+	state->departed_enclave = state->enclave;
+	if (p->__state & TASK_DEAD) {
+		MESSAGE(message, MSG_TASK_DEAD, struct ghost_msg_dead, dead);
+
+		bpf_map_update_elem(&dead_gtids, &gtid, &index, 0);
+		dead->gtid = gtid;
+		dead->cpu = state->cpu;
+		sendTask(state, &message, state->cpu, TELL);
+	} else {
+		MESSAGE(message, MSG_TASK_DEPARTED, struct ghost_msg_departed, departed);
+
+		departed->gtid = gtid;
+		departed->cpu_seqnum = cpu ? __sync_fetch_and_add(&cpu->seqnum, 1) + 1 : 0;
+		departed->cpu = state->cpu;
+		departed->flags = p->on_cpu ? 0x100 : 0;
+		sendTask(state, &message, state->cpu, TELL);
+	}
 }
 
 SEC("struct_ops/ghost_disable")
 void BPF_PROG(ghost_disable, struct task_struct *p)
 {
-	struct task_state *state = stateOf(p);
-	struct ghost_status_word *word = state ? wordOf(state->word) : 0;
+	struct task_state *state = memberState(p);
+	struct ghost_status_word *word = state ? wordOf(state->enclave, state->word) : 0;
+	struct scx_enclave *owner;
+	u32 enclave;
 
 	if (!word)
 		return;
-	__sync_fetch_and_or(&word->flags, GHOST_SW_F_CANFREE);
-	if (p->__state & TASK_DEAD) {
-		struct ghost_msg_dead message = { .gtid = state->gtid, .cpu = state->cpu };
+	enclave = state->enclave;
+	owner = bpf_map_lookup_elem(&enclaves, &enclave);
+	setWaiting(enclave, state->word, 0);
+	forgetLatch(state);
+	tellLeaving(p, state, word);
+	state->is_member = 0;
+	if (owner)
+		__sync_fetch_and_sub(&owner->task_count, 1);
+}
 
-		PRODUCE(state, MSG_TASK_DEAD, nextBarrier(word), message);
-	} else {
-		struct ghost_msg_departed message = {
-			.gtid = state->gtid,
-			.cpu = state->cpu,
-			.flags = p->on_cpu ? 0x100 : 0,
-		};
+static long wakeForEnd(u32 cpu_id, void *data)
+{
+	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
+	struct cpu_state *cpu = cpuOf(cpu_id);
 
-		PRODUCE(state, MSG_TASK_DEPARTED, nextBarrier(word), message);
-	}
-	state->gtid = 0;
+	if (!turn || !cpu || !cpu->agent_pid)
+		return 0;
+	turn->is_gone = 1;
+	wakeAgent(cpu_id);
+	return 0;
 }
 
 SEC("struct_ops/ghost_exit")
 void BPF_PROG(ghost_exit, struct scx_exit_info *info)
 {
 	struct scx_report *end = theReport();
+	u32 unused = 0;
 
 	if (!end)
 		return;
 	bpf_probe_read_kernel_str(end->reason, sizeof(end->reason), info->reason);
 	bpf_probe_read_kernel_str(end->message, sizeof(end->message), info->msg);
 	end->exit_kind = info->kind;
+	bpf_loop(MAX_CPUS, wakeForEnd, &unused, 0);
 }
 
-/* Checks a transaction whose task is known; latches it if it is good. */
-static __always_inline s32 latchTask(struct ghost_txn *txn, struct task_struct *p, u32 cpu,
-				     u64 gtid)
-{
-	struct task_state *state = stateOf(p);
-	struct ghost_status_word *word = state ? wordOf(state->word) : 0;
-	struct latch *latch = bpf_map_lookup_elem(&latches, &cpu);
-	u32 flags;
+/* ---- what happens on a CPU besides: agents, idling, the default class ---- */
 
-	if (!word || state->gtid != gtid || !latch)
-		return GHOST_TXN_TARGET_NOT_FOUND;
-	flags = *(volatile u32 *)&word->flags;
-	if (txn->task_barrier != word->barrier)
-		return GHOST_TXN_TARGET_STALE;
-	if (!(flags & GHOST_SW_TASK_RUNNABLE))
-		return GHOST_TXN_TARGET_NOT_RUNNABLE;
-	if (flags & GHOST_SW_TASK_ONCPU)
-		return GHOST_TXN_TARGET_ONCPU;
-	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-		return GHOST_TXN_INVALID_CPU;
-	latch->barrier = txn->task_barrier;
-	__sync_lock_test_and_set(&latch->gtid, gtid);
-	return GHOST_TXN_COMPLETE;
+static __noinline int sendCpuEvent(u32 cpu_id, u32 type)
+{
+	MESSAGE(message, type, struct ghost_msg_cpu, event);
+
+	event->cpu = cpu_id;
+	return sendCpu(cpu_id, &message);
 }
 
-static __always_inline s32 commitOne(struct ghost_txn *txn, u32 cpu)
+static __noinline int sendNotIdle(u32 cpu_id, u64 next_gtid)
 {
-	u64 gtid = txn->gtid;
-	struct task_struct *p;
-	s32 state;
+	MESSAGE(message, MSG_CPU_NOT_IDLE, struct ghost_msg_cpu_not_idle, event);
 
-	if (txn->version != GHOST_VERSION)
-		return GHOST_TXN_UNSUPPORTED_VERSION;
-	if ((u32)txn->cpu != cpu)
-		return GHOST_TXN_INVALID_CPU;
-	if ((s64)gtid <= 0)
-		return GHOST_TXN_INVALID_TARGET;
-	p = bpf_task_from_pid(gtid >> GTID_SEQNUM_BITS);
-	if (!p)
-		return GHOST_TXN_TARGET_NOT_FOUND;
-	bpf_rcu_read_lock();
-	state = latchTask(txn, p, cpu, gtid);
-	bpf_rcu_read_unlock();
-	bpf_task_release(p);
-	return state;
+	event->cpu = cpu_id;
+	event->next_gtid = next_gtid;
+	return sendCpu(cpu_id, &message);
 }
 
-SEC("syscall")
-int ghost_commit(struct scx_commit_args *args)
+/* Keeps CPU_AVAIL of an agent, and tells the edges if asked to. */
+static __always_inline void setAvailable(struct cpu_state *cpu, u32 cpu_id, u32 is_available)
 {
-	struct scx_report *counts = theReport();
-	u64 cpus = args->cpus;
+	u32 enclave = cpu->enclave - 1;
+	struct ghost_status_word *word = wordOf(enclave, cpu->agent_word);
 
-	if (!counts)
-		return 0;
-	for (u32 cpu = 0; cpu < MAX_CPUS; cpu++) {
-		u32 key = cpu;
-		struct ghost_cpu_data *data;
-		s32 state;
+	if (!word || !cpu->agent_pid || ((word->flags & GHOST_SW_CPU_AVAIL) != 0) == is_available)
+		return;
+	if (is_available)
+		__sync_fetch_and_or(&word->flags, GHOST_SW_CPU_AVAIL);
+	else
+		__sync_fetch_and_and(&word->flags, ~GHOST_SW_CPU_AVAIL);
+	if (tunableOf(enclave, SCX_DELIVER_CPU_AVAILABILITY))
+		sendCpuEvent(cpu_id, is_available ? MSG_CPU_AVAILABLE : MSG_CPU_BUSY);
+}
 
-		if (!(cpus >> cpu & 1))
-			continue;
-		data = bpf_map_lookup_elem(&cpu_data, &key);
-		if (!data ||
-		    __sync_val_compare_and_swap(&data->txn.state, GHOST_TXN_READY, cpu) !=
-			    GHOST_TXN_READY)
-			continue;
-		state = commitOne(&data->txn, cpu);
-		data->txn.commit_time = bpf_ktime_get_ns();
-		__sync_lock_test_and_set(&data->txn.state, state);
-		if (state != GHOST_TXN_COMPLETE)
-			continue;
-		__sync_fetch_and_add(&counts->latched_count, 1);
-		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+static __always_inline void agentComes(struct cpu_state *cpu, u32 cpu_id)
+{
+	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
+
+	if (turn)
+		turn->switches++;
+	if (cpu->is_agent_asleep) {
+		cpu->is_agent_asleep = 0;
+		if (tunableOf(cpu->enclave - 1, SCX_DELIVER_AGENT_RUNNABILITY))
+			sendCpuEvent(cpu_id, MSG_CPU_AGENT_WAKEUP);
 	}
+	if (!(cpu->latched_flags & DEFER_LATCHED_PREEMPTION_BY_AGENT))
+		unlatch(cpu, cpu_id);
+}
+
+static __always_inline void agentGoes(struct cpu_state *cpu, u32 cpu_id, u32 prev_state)
+{
+	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
+
+	if (!prev_state || !turn || turn->waiting || cpu->is_agent_asleep)
+		return;
+	cpu->is_agent_asleep = 1;
+	if (tunableOf(cpu->enclave - 1, SCX_DELIVER_AGENT_RUNNABILITY))
+		sendCpuEvent(cpu_id, MSG_CPU_AGENT_BLOCKED);
+}
+
+static __always_inline void idleBegins(struct cpu_state *cpu, u32 cpu_id)
+{
+	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
+
+	if (!turn || !cpu->agent_pid || cpu->latched_gtid)
+		return;
+	if (!turn->wake_on_idle && !(cpu->run_flags & RTLA_ON_IDLE))
+		return;
+	cpu->run_flags &= ~RTLA_ON_IDLE;
+	turn->wake_on_idle = 0;
+	wakeAgent(cpu_id);
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(ghost_switch, bool preempt, struct task_struct *prev, struct task_struct *next,
+	     unsigned int prev_state)
+{
+	u32 cpu_id = bpf_get_smp_processor_id(), pid = next->pid, mode;
+	struct cpu_state *cpu = cpuOf(cpu_id);
+
+	if (!cpu || !cpu->enclave)
+		return 0;
+	if (pid == 0)
+		mode = MODE_IDLE;
+	else if (pid == cpu->agent_pid)
+		mode = MODE_AGENT;
+	else
+		mode = next->policy == SCHED_EXT ? MODE_TASK : MODE_DEFAULT;
+	if (cpu->agent_pid && (u32)prev->pid == cpu->agent_pid)
+		agentGoes(cpu, cpu_id, prev_state);
+	if (cpu->want_not_idle && cpu->mode == MODE_IDLE && mode != MODE_IDLE) {
+		cpu->want_not_idle = 0;
+		sendNotIdle(cpu_id, gtidOf(next));
+	}
+	cpu->mode = mode;
+	setAvailable(cpu, cpu_id, mode != MODE_DEFAULT);
+	if (mode == MODE_AGENT)
+		agentComes(cpu, cpu_id);
+	else if (mode == MODE_IDLE)
+		idleBegins(cpu, cpu_id);
 	return 0;
 }
 
@@ -541,12 +560,14 @@ struct sched_ext_ops ghost_ops = {
 	.stopping = (void *)ghost_stopping,
 	.quiescent = (void *)ghost_quiescent,
 	.yield = (void *)ghost_yield,
+	.set_weight = (void *)ghost_set_weight,
 	.set_cpumask = (void *)ghost_set_cpumask,
 	.init_task = (void *)ghost_init_task,
+	.exit_task = (void *)ghost_exit_task,
 	.enable = (void *)ghost_enable,
 	.disable = (void *)ghost_disable,
 	.exit = (void *)ghost_exit,
 	.flags = SCX_OPS_SWITCH_PARTIAL | SCX_OPS_ENQ_LAST,
-	.timeout_ms = 5000,
+	.timeout_ms = 4000,
 	.name = "ghost",
 };

@@ -27,7 +27,9 @@ enum { false = 0, true = 1 };
 #define bool _Bool
 
 enum bpf_map_type_used {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_QUEUE = 22,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
@@ -37,10 +39,16 @@ enum bpf_map_flags_used {
 	BPF_F_MMAPABLE = 1U << 10,
 };
 #define BPF_LOCAL_STORAGE_GET_F_CREATE 1ULL
+#define BPF_RB_FORCE_WAKEUP 2ULL
+#define BPF_F_TIMER_ABS 1ULL
+#define CLOCK_MONOTONIC 1
 
 struct bpf_spin_lock {
 	u32 val;
 };
+struct bpf_timer {
+	u64 opaque[2];
+} __attribute__((aligned(8)));
 
 #define KERNEL_TYPE __attribute__((preserve_access_index))
 
@@ -57,10 +65,16 @@ struct task_struct {
 	unsigned char on_cpu;
 	unsigned char on_rq;
 	int static_prio;
+	unsigned int policy;
 	struct sched_entity se;
 	const struct cpumask *cpus_ptr;
 	int pid;
+	u64 start_boottime;
 	struct task_struct *real_parent;
+} KERNEL_TYPE;
+
+struct scx_exit_task_args {
+	bool cancelled;
 } KERNEL_TYPE;
 
 struct scx_init_task_args {
@@ -88,8 +102,10 @@ struct sched_ext_ops {
 	void (*stopping)(struct task_struct *p, bool runnable);
 	void (*quiescent)(struct task_struct *p, u64 deq_flags);
 	bool (*yield)(struct task_struct *from, struct task_struct *to);
+	void (*set_weight)(struct task_struct *p, u32 weight);
 	void (*set_cpumask)(struct task_struct *p, const struct cpumask *cpumask);
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
+	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);
 	void (*enable)(struct task_struct *p);
 	void (*disable)(struct task_struct *p);
 	void (*exit)(struct scx_exit_info *info);
@@ -102,9 +118,13 @@ struct sched_ext_ops {
 #define SCX_OPS_SWITCH_PARTIAL (1ULL << 3)
 #define SCX_DEQ_SLEEP 1ULL
 #define SCX_KICK_PREEMPT 2ULL
+#define SCX_DSQ_GLOBAL ((1ULL << 63) | 1ULL)
 #define SCX_DSQ_LOCAL ((1ULL << 63) | 2ULL)
+#define SCX_SLICE_DFL 20000000ULL
 #define SCX_SLICE_INF (~0ULL)
 #define TASK_DEAD 0x80U
+#define TASK_NEW 0x800U
+#define SCHED_EXT 7
 
 extern struct task_struct *bpf_task_from_pid(s32 pid) __attribute__((section(".ksyms")));
 extern void bpf_task_release(struct task_struct *p) __attribute__((section(".ksyms")));
@@ -112,6 +132,8 @@ extern bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *mask)
 	__attribute__((section(".ksyms")));
 extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms")));
 extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms")));
+extern void scx_bpf_error_bstr(char *format, unsigned long long *data, u32 data__sz)
+	__attribute__((section(".ksyms")));
 extern void scx_bpf_kick_cpu(s32 cpu, u64 flags) __attribute__((section(".ksyms")));
 extern bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice)
 	__attribute__((section(".ksyms")));

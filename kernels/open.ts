@@ -20,6 +20,7 @@ export type RealKernelOpeners = Readonly<Partial<Record<RealKernelName, RealKern
 /** The openers. */
 export const REAL_KERNEL_OPENERS: RealKernelOpeners = {
   ghost: async () => (await import("./ghost/ghost_kernel.ts")).openGhostKernel(),
+  scx: async () => await (await import("./scx/scx_kernel.ts")).openScxKernel(),
 };
 
 /**

@@ -18,6 +18,7 @@ export type KernelViewOpeners = Readonly<Partial<Record<RealKernelName, KernelVi
 /** The openers. */
 export const KERNEL_VIEW_OPENERS: KernelViewOpeners = {
   ghost: async () => (await import("./ghost/ghost_view.ts")).ghostView(),
+  scx: async () => (await import("./scx/scx_view.ts")).scxView(),
 };
 
 /** Kernels that a host has. */

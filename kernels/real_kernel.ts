@@ -24,6 +24,8 @@ export interface RealKernel extends Kernel {
    * the end of the agent process is enough. The first file is there as long as the enclave is.
    */
   destroyActions?(id: number): readonly (readonly [path: string, text: string])[];
+  /** What ended an enclave that nobody here has destroyed, if the kernel says it. */
+  endText?(): string | undefined;
   /** Gives up what is open; the enclaves stay. */
   close(): void;
 }

@@ -34,6 +34,9 @@ static inline void *shim_pointer(double address)
     return (void *)(uintptr_t)address;
 }
 
+/* CLOCK_MONOTONIC in ns. */
+double shim_clock_monotonic_ns(void);
+
 /* Absolute CLOCK_MONOTONIC time `timeout_ns` from now, so that a restart after EINTR is exact. */
 struct timespec shim_deadline(double timeout_ns);
 

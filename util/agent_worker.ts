@@ -7,6 +7,7 @@ import { type AgentTables, runAgentWorker } from "../kernels/agent_worker.ts";
 import type { AgentMessage, AgentSpec } from "../kernels/agent_spec.ts";
 import { GHOST_OPENER } from "../kernels/ghost/ghost_port.ts";
 import { PEER_OPENER } from "../kernels/peer/peer_kernel.ts";
+import { SCX_OPENER } from "../kernels/scx/scx_port.ts";
 import {
   fifoCentralized,
   type FifoCentralizedConfig,
@@ -22,7 +23,7 @@ export const AGENT_TABLES: AgentTables = {
     fifo_centralized: (options) => fifoCentralized(options as unknown as FifoCentralizedConfig),
     sol: (options) => sol(options as unknown as SolConfig),
   },
-  ports: { ghost: GHOST_OPENER, peer: PEER_OPENER },
+  ports: { ghost: GHOST_OPENER, peer: PEER_OPENER, scx: SCX_OPENER },
 };
 
 const scope = globalThis as unknown as {

@@ -1,13 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import type { JobResult } from "./guest.ts";
-import { guestJob, type JobContext, JOBS, judgeJob } from "./jobs.ts";
+import type { JobContext } from "./job.ts";
+import { guestJob, JOBS, judgeJob } from "./jobs.ts";
 
 const CONTEXT: JobContext = {
   deno: "/opt/my deno",
   std_flags: ["--import-map=/m"],
   programs: "/p",
   scx: "/s",
-  library_folders: ["/l"],
   kernel_release: "7.3.4-cloud",
 };
 
@@ -67,15 +67,6 @@ Deno.test("jobs: failed tests are named, and a run that did not add up fails", (
   assertEquals(judge("ffi_tests", { stdout: "" }).faults.length, 1);
 });
 
-Deno.test("jobs: an agent that does not name what it found is not honest", () => {
-  const stderr = "fifo_per_cpu_agent: found sched_ext on Linux 7.3.4-cloud, but; simulate\n";
-  const stdout = "disabled\n";
-  assertEquals(judge("real_agent", { stdout, stderr }).faults, []);
-  assertEquals(judge("real_agent", { stdout, stderr: "no\n" }).faults.length, 2);
-  assertEquals(judge("real_agent", { stdout, stderr: `${stderr}more\n` }).faults.length, 1);
-  assertEquals(judge("real_agent", { stdout: "enabled\n", stderr }).faults.length, 1);
-});
-
 Deno.test("jobs: a job that the guest did not end, or that took too long, fails", () => {
   assertEquals(judge("selftest", { status: undefined }).faults, ["the guest ended before it"]);
   const late = judge("selftest", { status: 124, is_timed_out: true }).faults;
@@ -83,32 +74,51 @@ Deno.test("jobs: a job that the guest did not end, or that took too long, fails"
   assertEquals(judge("selftest", { status: 3 }).faults, ["exit status 3"]);
 });
 
-Deno.test("jobs: three good runs of the probe and an unloaded scheduler are asked for", () => {
-  const run = "new 21 ...\nload status 0 after 873 ms: good\n";
-  const good = judge("scx_probe", { stdout: `${run.repeat(3)}disabled\n` });
+const GOOD_REPORT = { fallback_count: 0, no_word_count: 0, latched_count: 400, exit_kind: 0 };
+
+function threadsOutput(report: object, status = 0, after = "disabled"): string {
+  const run = "policy 7, 20 threads ended after 873 ms\nload_status 0\n";
+  return `loaded enabled\n${run.repeat(3)}scx/enclave_1  scx  1-3  0  yes\n` +
+    `report ${JSON.stringify(report)}\nagent_status ${status}\nafter ${after}\n`;
+}
+
+Deno.test("jobs: three runs under the agent, nothing lost, and nothing left are asked for", () => {
+  const good = judge("scx_threads", { stdout: threadsOutput(GOOD_REPORT) });
   assertEquals(good, { faults: [], detail: "873 ms, 873 ms, 873 ms" });
-  assertEquals(judge("scx_probe", { stdout: `${run.repeat(2)}disabled\n` }).faults.length, 1);
-  assertEquals(judge("scx_probe", { stdout: `${run.repeat(3)}enabled\n` }).faults.length, 1);
-  const bad = run.replace("good", "BAD");
-  assertEquals(judge("scx_probe", { stdout: `${bad.repeat(3)}disabled\n` }).faults.length, 1);
+  const bad = [
+    threadsOutput({ ...GOOD_REPORT, fallback_count: 1 }),
+    threadsOutput({ ...GOOD_REPORT, no_word_count: 1 }),
+    threadsOutput({ ...GOOD_REPORT, latched_count: 3 }),
+    threadsOutput(GOOD_REPORT, 1),
+    threadsOutput(GOOD_REPORT, 0, "enabled"),
+    threadsOutput(GOOD_REPORT).replace("policy 7", "policy 0"),
+    threadsOutput(GOOD_REPORT).replace("enclave_1", "none"),
+  ];
+  for (const stdout of bad) assertEquals(judge("scx_threads", { stdout }).faults.length, 1, stdout);
 });
 
-Deno.test("jobs: threads that do not finish after their agent's end are a fault", () => {
-  const stdout = "loaded enabled\nload runs\nunloaded disabled\n".repeat(5);
-  assertEquals(judge("scx_kill", { stdout }).faults, []);
-  assertEquals(judge("scx_kill", { stdout: `${stdout}stuck 77\n` }).faults.length, 1);
-  assertEquals(
-    judge("scx_kill", { stdout: stdout.replace("disabled", "enabled") }).faults.length,
-    1,
-  );
-});
+function endOutput(ejected_ms: number): string {
+  return "loaded enabled\nejected_ms " + ejected_ms + "\nload_status 0\nagent_status 1\n" +
+    "agent: gone: runnable_timeout: thread 77 waited 3020 ms for a CPU\nafter disabled\n";
+}
 
-Deno.test("jobs: a hung agent has to be ejected in time, with a reason", () => {
-  const stdout = "ejected_ms 5400\ncomplete 9 exit_kind 1026 runnable task stall x\n" +
-    "load status 0 after 9000 ms: BAD\n";
-  assertEquals(judge("scx_hang", { stdout }), { faults: [], detail: "ejected after 5400 ms" });
-  const wrong = [["5400", "7600"], ["5400", "20"], ["1026", "0"], ["status 0", "status -1"]];
-  for (const [from, to] of wrong) {
-    assertEquals(judge("scx_hang", { stdout: stdout.replace(from, to) }).faults.length, 1, to);
+Deno.test("jobs: threads that do not end with their agent, or late ejections, are a fault", () => {
+  for (const name of ["scx_kill", "scx_hang"]) {
+    const limit_ms = name === "scx_kill" ? 2000 : 4000;
+    const stdout = endOutput(limit_ms).repeat(2);
+    assertEquals(judge(name, { stdout }).faults, []);
+    const wrong = [
+      endOutput(limit_ms) + endOutput(limit_ms + 1),
+      endOutput(20),
+      stdout.replace("load_status 0", "load_status 124"),
+      stdout.replace("after disabled", "after enabled"),
+      stdout.replaceAll("agent: gone: runnable_timeout", "silence"),
+    ];
+    for (const one of wrong) assert(judge(name, { stdout: one }).faults.length > 0, one);
   }
+});
+
+Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
+  const soak = JOBS.filter(({ is_soak }) => is_soak).map(({ name }) => name);
+  assertEquals(soak, ["scx_kill_soak", "scx_hang_soak", "scx_cycles"]);
 });

@@ -8,11 +8,12 @@ import { parseArgs } from "@std/cli/parse-args";
 import { OperatingError, UsageError } from "../../lib/errors.ts";
 import { rootPath, stdFlags, stdSource } from "../../tools/std_source.ts";
 import type { JobResult } from "./guest.ts";
-import { guestJob, type JobContext, JOBS, judgeJob, type VmJob } from "./jobs.ts";
+import type { JobContext, VmJob } from "./job.ts";
+import { guestJob, JOBS, judgeJob } from "./jobs.ts";
 import { ensurePackages } from "./packages.ts";
 import { runProcess } from "./process.ts";
 import type { Versions } from "./versions.ts";
-import { buildScxProbe, libraryFolders } from "./scx_build.ts";
+import { buildScxLoads } from "./scx_build.ts";
 import { runVm } from "./vm.ts";
 import { prepareTools } from "./vm_tools.ts";
 
@@ -22,7 +23,9 @@ Boots Debian's newest cloud kernel with sched_ext in QEMU without KVM, with the 
 read-only under an overlay, and runs jobs in it. The first run fetches packages into .cache/vm.
 
   --job NAME           run this job only; may be given again
+  --soak               also the jobs that take minutes
   --list               list the jobs
+  --fetch              fetch the packages if they are not there, and end
   --kernel-image FILE  boot this kernel (virtiofs and overlayfs built in) in place of Debian's
   --cpus N             CPUs of the guest (4)
   --memory-mib N       memory of the guest (4096)
@@ -35,12 +38,15 @@ const BUILD_TIMEOUT_S = 600;
 /** Time to boot and to end, in seconds. */
 const BOOT_TIMEOUT_S = 60;
 const TAIL_LINES = 15;
+/** Executables of the jobs. */
+const PACKED = ["ghostctl", "fifo_per_cpu_agent", "simple_exp", "microbench"];
 const RUNS_KEPT = 9;
 
 /** What the command line asks for. */
 interface Request {
   readonly jobs: readonly VmJob[];
   readonly is_list: boolean;
+  readonly is_fetch: boolean;
   readonly is_update: boolean;
   readonly is_keep: boolean;
   readonly kernel_image: string | undefined;
@@ -57,13 +63,14 @@ function parseNumber(name: keyof typeof NUMBERS, text: string | undefined): numb
   throw new UsageError(`--${name} ${JSON.stringify(text)}`, `give a number from ${min} to ${max}`);
 }
 
-function chooseJobs(names: readonly string[]): VmJob[] {
+function chooseJobs(names: readonly string[], with_soak: boolean): VmJob[] {
   const unknown = names.find((name) => !JOBS.some((job) => job.name === name));
   if (unknown !== undefined) {
     const known = JOBS.map(({ name }) => name).join(", ");
     throw new UsageError(`no job ${JSON.stringify(unknown)}`, `there are: ${known}`);
   }
-  return JOBS.filter(({ name }) => names.length === 0 || names.includes(name));
+  if (names.length > 0) return JOBS.filter(({ name }) => names.includes(name));
+  return JOBS.filter(({ is_soak }) => with_soak || !(is_soak ?? false));
 }
 
 function imagePath(text: string | undefined): string | undefined {
@@ -88,14 +95,15 @@ export function parseRequest(args: readonly string[]): Request {
   const unknown: string[] = [];
   const flags = parseArgs([...args], {
     string: ["job", "kernel-image", ...Object.keys(NUMBERS)],
-    boolean: ["list", "update", "keep-logs"],
+    boolean: ["list", "update", "keep-logs", "soak", "fetch"],
     collect: ["job"],
     unknown: (arg) => void unknown.push(arg),
   });
   if (unknown.length > 0) throw new UsageError(`unknown flag ${unknown[0]}`, "--help lists them");
   return {
-    jobs: chooseJobs((flags.job ?? []).map(String)),
+    jobs: chooseJobs((flags.job ?? []).map(String), flags.soak || flags.list),
     is_list: flags.list,
+    is_fetch: flags.fetch,
     is_update: flags.update,
     is_keep: flags["keep-logs"],
     kernel_image: imagePath(flags["kernel-image"]),
@@ -122,7 +130,7 @@ function printVersions({ kernel_release, packages }: Versions): void {
 /** Makes the packed executables; a failure is told and fails the jobs that need them. */
 async function buildPrograms(folder: string, context: JobContext, signal: AbortSignal) {
   const start_ms = performance.now();
-  const entry = ["tools/compile/main.ts", "ghostctl", "fifo_per_cpu_agent", "--out", folder];
+  const entry = ["tools/compile/main.ts", ...PACKED, "--out", folder];
   const { code, stderr } = await runProcess({
     command: [context.deno, "run", "-A", "--no-prompt", ...context.std_flags, ...entry],
     timeout_s: BUILD_TIMEOUT_S,
@@ -176,15 +184,13 @@ async function bootAndJudge(
     std_flags: stdFlags(await stdSource()),
     programs: `${cache}/programs`,
     scx: `${cache}/scx`,
-    library_folders: libraryFolders(cache),
     kernel_release: request.kernel_image === undefined ? versions.kernel_release : undefined,
   };
   if (request.jobs.some((job) => job.is_packed)) {
     await buildPrograms(context.programs, context, signal);
   }
   if (request.jobs.some((job) => job.is_scx)) {
-    await buildScxProbe({ root: rootPath(), cache, out: context.scx, signal });
-    progress("scx program and probe ... ok");
+    await buildScxLoads(rootPath(), context.scx);
   }
   const tools = await prepareTools(cache, versions);
   await Deno.mkdir(`${cache}/runs`, { recursive: true });
@@ -254,6 +260,7 @@ async function run(args: readonly string[], signal: AbortSignal): Promise<number
     signal,
   });
   printVersions(versions);
+  if (request.is_fetch) return 0;
   const [passed, failed] = await bootAndJudge(request, versions, cache, signal);
   progress(`took ${seconds(performance.now() - start_ms)}`);
   console.log(`\n${passed} passed, ${failed} failed`);

@@ -10,6 +10,7 @@ import { buildShimBytes, CompileError, hasCompiler } from "./cc.ts";
 import { baseRuntime, denoCompile } from "./deno_compile.ts";
 import { licensesText, readRuntimeLicense, scanRuntime } from "./licenses.ts";
 import { scriptText, TEXT_LOADER, withText } from "./script_bundle.ts";
+import { buildScxLoader } from "./scx.ts";
 import { packLauncher, packStub, type Program, runtimePath, writeExecutable } from "./pack.ts";
 
 /**
@@ -47,6 +48,12 @@ export interface BuildReport {
   base_bytes: number;
 }
 
+/** What a build without the scx program says. */
+export function noScxNote(missing: string): string {
+  return `note: no ${missing}, so no --kernel=scx in this executable; on Debian ` +
+    "`deno task test:vm --fetch` gets what it takes, without installing anything";
+}
+
 const NO_SHIM_NOTE = "note: no C compiler, so no shim: this executable runs --kernel=sim only";
 
 function sizeText(bytes: number): string {
@@ -67,20 +74,34 @@ async function step<T>(
   return result;
 }
 
-async function makeBundle(options: BuildOptions, runtime: Uint8Array): Promise<string> {
+async function makeBundle(
+  options: BuildOptions,
+  runtime: Uint8Array,
+  has_scx: boolean,
+): Promise<string> {
   const source = await bundle(options.entry);
   const { default_name } = options;
   if (default_name === undefined) return source;
   const contents = scanRuntime(runtime);
   const is_offline = await stdSource() === "offline";
-  const licenses = licensesText(contents, readRuntimeLicense(runtimePath()), is_offline);
+  const runtime_license = readRuntimeLicense(runtimePath());
+  const licenses = licensesText(contents, runtime_license, is_offline, has_scx);
   return withBuildFacts(source, { default_name, licenses });
 }
 
 /** The shim; empty where none can be built and the mode does not need a compiler anyway. */
-async function makeShim(mode: Mode): Promise<Uint8Array<ArrayBuffer>> {
+async function makeShim(mode: Mode, scx: string | undefined): Promise<Uint8Array<ArrayBuffer>> {
   const is_optional = mode === "compile" && (Deno.build.os !== "linux" || !await hasCompiler());
-  return is_optional ? new Uint8Array() : await buildShimBytes();
+  return is_optional ? new Uint8Array() : await buildShimBytes(scx);
+}
+
+/** The scx program with its loader; undefined where it cannot be built. */
+async function makeScx(options: BuildOptions): Promise<string | undefined> {
+  if (Deno.build.os !== "linux" || !await hasCompiler()) return undefined;
+  const built = await buildScxLoader();
+  if ("path" in built) return built.path;
+  options.progress?.(noScxNote(built.missing));
+  return undefined;
 }
 
 async function chooseMode(options: BuildOptions): Promise<Exclude<Mode, "auto">> {
@@ -149,13 +170,19 @@ async function compileFile(
 export async function buildExecutable(options: BuildOptions): Promise<BuildReport> {
   let mode = await chooseMode(options);
   const runtime = await Deno.readFile(runtimePath());
+  const scx = await makeScx(options);
   const text = await step(
     options,
     "bundle",
-    () => makeBundle(options, runtime),
+    () => makeBundle(options, runtime, scx !== undefined),
     (text) => `${options.entry} with all it imports: ${sizeText(text.length)}`,
   );
-  const shim = await step(options, "shim", () => makeShim(mode), (shim) => sizeText(shim.length));
+  const shim = await step(
+    options,
+    "shim",
+    () => makeShim(mode, scx),
+    (shim) => `${sizeText(shim.length)}${scx === undefined ? "" : ", with the scx program"}`,
+  );
   if (shim.length === 0) options.progress?.(NO_SHIM_NOTE);
   const program: Program = { bundle: text, shim, v8_flags: options.v8_flags ?? [] };
   let base_bytes = runtime.length;

@@ -79,7 +79,11 @@ export function buildLauncher(): Promise<Uint8Array<ArrayBuffer>> {
   return build("the launcher", (out) => runCc([...flags, "-o", out, source], compiler()));
 }
 
-/** The shim of ffi/, without what only a debugger reads. */
-export function buildShimBytes(): Promise<Uint8Array<ArrayBuffer>> {
-  return build("the shim", (out) => void buildShim(NATIVE_FOLDER, out, compiler()));
+/**
+ * The shim of ffi/, without what only a debugger reads.
+ *
+ * @param scx_loader The loader of the scx program that it is to carry, if any.
+ */
+export function buildShimBytes(scx_loader?: string): Promise<Uint8Array<ArrayBuffer>> {
+  return build("the shim", (out) => void buildShim(NATIVE_FOLDER, out, compiler(), scx_loader));
 }

@@ -32,6 +32,16 @@ const CHUNK_BYTES = 1 << 22;
 const OVERLAP_BYTES = 512;
 const CRATE = /registry\/src\/[\w.-]+\/([A-Za-z][\w-]*-\d+\.\d+\.\d+[\w.+-]*)\//g;
 
+/** The loader of the scx program is a program of its own, linked statically. */
+const SCX_LICENSES: readonly string[] = [
+  "",
+  "For --kernel=scx there is a separate program inside, which is run and not linked with the rest:",
+  "  the scx BPF program (bpf/ of the sources): GPL-2.0",
+  "  its loader: Apache-2.0, linked with libbpf (LGPL-2.1 OR BSD-2-Clause), libelf (LGPL-3.0+ OR",
+  "  GPL-2.0+), zlib (Zlib) and the GNU C library (LGPL-2.1+); their sources are Debian's, and",
+  "  `deno task compile` in a clone links it anew.",
+];
+
 /** What {@linkcode scanRuntime} found. */
 export interface RuntimeContents {
   /** Names and versions of Rust crates, sorted. */
@@ -95,11 +105,13 @@ function wrap(words: readonly string[], columns: number): string {
  * @param contents What the runtime contains.
  * @param runtime_license Text of the runtime's own licence file; undefined if it came without one.
  * @param adapters Whether the adapters of tools/std_offline stand in for the Deno standard library.
+ * @param has_scx Whether the scx program and its loader are inside.
  */
 export function licensesText(
   contents: RuntimeContents,
   runtime_license: string | undefined,
   adapters: boolean,
+  has_scx = false,
 ): string {
   const { deno, v8 } = Deno.version;
   const std = adapters ? [] : ["Deno standard library (parts): MIT, the Deno authors"];
@@ -107,6 +119,7 @@ export function licensesText(
     "The programs, the shim and the start stub: Apache-2.0, the text is in the file LICENSE of",
     "their sources.",
     ...std,
+    ...(has_scx ? SCX_LICENSES : []),
     "",
     `The rest of this file is Deno ${deno} (with V8 ${v8}), unchanged but for its start: MIT.`,
     "",

@@ -41,3 +41,10 @@ Deno.test("without adapters' parts the standard library is not named, nor a miss
   assert(!text.includes("Deno standard library"));
   assert(text.includes("installed without a licence file"));
 });
+
+Deno.test("the licences of the scx program and its loader are told where they are inside", () => {
+  const contents = { crates: [], libraries: [] };
+  const text = licensesText(contents, undefined, true, true);
+  for (const part of ["GPL-2.0", "libbpf", "libelf", "zlib"]) assert(text.includes(part), part);
+  assert(!licensesText(contents, undefined, true, false).includes("libbpf"));
+});

@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The control plane: what a ghOSt kernel does in files and ioctls, as one syscall program with an
+ * operation (enum scx_op). What needs no knowledge of the kernel's is checked by the caller.
+ */
+#ifndef SCX_CONTROL_H
+#define SCX_CONTROL_H
+
+#include "scx_commit.h"
+
+enum { EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, ENXIO_ = 6, EBADF_ = 9, ENOMEM_ = 12, EBUSY_ = 16,
+       EXDEV_ = 18, ENODEV_ = 19, EINVAL_ = 22, ENOSPC_ = 28, ESTALE_ = 116 };
+
+#define CLOCK_MS 1000000ULL
+
+static __always_inline s64 setWaitLimit(u32 enclave, u32 timeout_ms);
+
+static __always_inline s64 createEnclave(const struct scx_call *call)
+{
+	u32 index = call->enclave;
+	struct scx_enclave *enclave = bpf_map_lookup_elem(&enclaves, &index);
+	struct word_list *list = bpf_map_lookup_elem(&word_lists, &index);
+	struct ghost_sw_region *region = bpf_map_lookup_elem(&status_words, &index);
+
+	if (!enclave || !list || !region)
+		return -EINVAL_;
+	if (enclave->state != SCX_ENCLAVE_FREE)
+		return -EBUSY_;
+	list->first = 0;
+	list->fresh = 0;
+	list->capacity = call->a;
+	setWaitLimit(index, 0);
+	region->start = 64;
+	region->capacity = call->a;
+	region->available = call->a;
+	enclave->cpus = 0;
+	enclave->is_online = 0;
+	enclave->owner_pid = call->b;
+	enclave->default_queue = 0;
+	enclave->task_count = 0;
+	for (u32 i = 0; i < SCX_TUNABLE_COUNT; i++)
+		enclave->tunables[i] = 0;
+	enclave->state = SCX_ENCLAVE_LIVE;
+	return 0;
+}
+
+struct cpu_change {
+	u64 before;
+	u64 after;
+	u32 enclave;
+};
+
+static long changeCpu(u32 cpu_id, void *data)
+{
+	struct cpu_change *change = data;
+	struct cpu_state *cpu = cpuOf(cpu_id);
+	struct ghost_txn *txn = txnOf(change->enclave, cpu_id);
+	u64 bit = 1ULL << (cpu_id & 63);
+
+	if (!cpu || !txn || !((change->before ^ change->after) & bit))
+		return 0;
+	if (change->after & bit) {
+		txn->version = 0;
+		txn->cpu = cpu_id;
+		txn->gtid = 0;
+		txn->run_flags = 0;
+		txn->commit_flags = 0;
+		txn->state = GHOST_TXN_COMPLETE;
+		txn->sync_group_owner = SYNC_GROUP_NOT_OWNED;
+		cpu->latched_gtid = 0;
+		cpu->run_flags = 0;
+		cpu->want_not_idle = 0;
+		cpu->enclave = change->enclave + 1;
+	} else {
+		cpu->enclave = 0;
+	}
+	return 0;
+}
+
+static __noinline s64 setCpus(u32 index, u64 mask)
+{
+	struct scx_enclave *enclave = bpf_map_lookup_elem(&enclaves, &index);
+	struct cpu_change change = { .after = mask, .enclave = index };
+
+	if (!enclave)
+		return -EINVAL_;
+	change.before = enclave->cpus;
+	enclave->cpus = mask;
+	bpf_loop(MAX_CPUS, changeCpu, &change, 0);
+	return 0;
+}
+
+/* The agent of a CPU is no more: its calls fail from now on, and its word may be freed. */
+static __noinline s64 leaveAgent(u32 cpu_id)
+{
+	struct cpu_state *cpu = cpuOf(cpu_id);
+	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
+	struct ghost_status_word *word;
+
+	if (!cpu || !turn || !cpu->agent_pid || !cpu->enclave)
+		return -ENODEV_;
+	unlatch(cpu, cpu_id);
+	cpu->agent_pid = 0;
+	word = wordOf(cpu->enclave - 1, cpu->agent_word);
+	if (word)
+		__sync_fetch_and_or(&word->flags, GHOST_SW_F_CANFREE);
+	turn->is_gone = 1;
+	wakeAgent(cpu_id);
+	return 0;
+}
+
+static long leaveOfEnclave(u32 cpu_id, void *data)
+{
+	u32 *enclave = data;
+	struct cpu_state *cpu = cpuOf(cpu_id);
+
+	if (cpu && cpu->enclave == *enclave + 1)
+		leaveAgent(cpu_id);
+	return 0;
+}
+
+static long closeOfEnclave(u32 index, void *data)
+{
+	u32 *enclave = data;
+	struct queue_state *guard = bpf_map_lookup_elem(&queue_states, &index);
+
+	if (guard && guard->enclave == *enclave + 1) {
+		guard->is_open = 0;
+		guard->enclave = 0;
+	}
+	return 0;
+}
+
+/*
+ * Ends an enclave in two steps: DYING lets its tasks run without a policy until they have left;
+ * the second call gives the rest back.
+ */
+static __always_inline s64 destroyEnclave(u32 index)
+{
+	struct scx_enclave *enclave = bpf_map_lookup_elem(&enclaves, &index);
+
+	if (!enclave || enclave->state == SCX_ENCLAVE_FREE)
+		return -ENODEV_;
+	if (enclave->state == SCX_ENCLAVE_LIVE) {
+		enclave->state = SCX_ENCLAVE_DYING;
+		enclave->is_online = 0;
+		bpf_loop(MAX_CPUS, leaveOfEnclave, &index, 0);
+		setCpus(index, 0);
+		return 0;
+	}
+	bpf_loop(QUEUE_COUNT_MAX, closeOfEnclave, &index, 0);
+	enclave->state = SCX_ENCLAVE_FREE;
+	return 0;
+}
+
+struct queue_search {
+	u32 found; /* 1 + index */
+};
+
+static long findFreeQueue(u32 index, void *data)
+{
+	struct queue_search *search = data;
+	struct queue_state *guard = bpf_map_lookup_elem(&queue_states, &index);
+
+	if (!guard)
+		return 1;
+	if (guard->is_open || guard->enclave)
+		return 0;
+	search->found = index + 1;
+	return 1;
+}
+
+static __always_inline s64 createQueue(u32 enclave, u32 slots)
+{
+	struct queue_search search = { 0 };
+	struct queue_state *guard;
+	struct ghost_queue *queue;
+	u32 index;
+
+	bpf_loop(QUEUE_COUNT_MAX, findFreeQueue, &search, 0);
+	if (!search.found)
+		return -ENOSPC_;
+	index = search.found - 1;
+	guard = bpf_map_lookup_elem(&queue_states, &index);
+	queue = bpf_map_lookup_elem(&queues, &index);
+	if (!guard || !queue)
+		return -ENOSPC_;
+	queue->version = 0;
+	queue->start = 64;
+	queue->nelems = slots;
+	queue->head = 0;
+	queue->tail = 0;
+	queue->overflow = 0;
+	guard->slot_mask = slots - 1;
+	guard->wake_count = 0;
+	guard->enclave = enclave + 1;
+	guard->is_open = 1;
+	return index;
+}
+
+/* A queue of the enclave that is open, or 0. */
+static __always_inline struct queue_state *openQueue(u32 enclave, u32 index)
+{
+	struct queue_state *guard = bpf_map_lookup_elem(&queue_states, &index);
+
+	return guard && guard->is_open && guard->enclave == enclave + 1 ? guard : 0;
+}
+
+static __always_inline s64 closeQueue(u32 enclave_index, u32 index)
+{
+	struct scx_enclave *enclave = bpf_map_lookup_elem(&enclaves, &enclave_index);
+	struct queue_state *guard = openQueue(enclave_index, index);
+
+	if (!guard || !enclave)
+		return -EBADF_;
+	bpf_spin_lock(&guard->lock);
+	guard->is_open = 0;
+	guard->enclave = 0;
+	bpf_spin_unlock(&guard->lock);
+	if (enclave->default_queue == index + 1)
+		enclave->default_queue = 0;
+	return 0;
+}
+
+static __always_inline s64 configWakeup(u32 enclave, u32 index, u32 count, u64 cpu_pair)
+{
+	struct queue_state *guard = openQueue(enclave, index);
+	u32 last = count == 2 ? (u32)(cpu_pair >> 32) : (u32)cpu_pair;
+
+	if (!guard)
+		return -EBADF_;
+	bpf_spin_lock(&guard->lock);
+	guard->wake_count = count;
+	guard->wake_cpus[0] = (u32)cpu_pair;
+	guard->wake_cpus[1] = (u32)(cpu_pair >> 32);
+	bpf_spin_unlock(&guard->lock);
+	if (count)
+		wakeAgent(last);
+	return 0;
+}
+
+static __always_inline s64 becomeAgent(u32 enclave, u32 cpu_id, s32 queue)
+{
+	struct scx_enclave *owner = bpf_map_lookup_elem(&enclaves, &enclave);
+	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
+	struct task_struct *me = bpf_get_current_task_btf();
+	struct cpu_state *cpu = cpuOf(cpu_id);
+	struct ghost_status_word *word;
+	s64 index;
+
+	if (!owner || !cpu || !turn || owner->state != SCX_ENCLAVE_LIVE ||
+	    cpu->enclave != enclave + 1)
+		return -ENODEV_;
+	if (queue == -1) {
+		if (!owner->default_queue)
+			return -ENXIO_;
+		queue = owner->default_queue - 1;
+	} else if (!openQueue(enclave, queue)) {
+		return -EBADF_;
+	}
+	if (cpu->agent_pid)
+		return -EBUSY_;
+	index = takeWord(enclave);
+	word = index < 0 ? 0 : wordOf(enclave, index);
+	if (!word)
+		return -ENOMEM_;
+	word->barrier = 0;
+	word->gtid = gtidOf(me);
+	word->flags = GHOST_SW_F_INUSE | GHOST_SW_F_ALLOCATED | GHOST_SW_TASK_IS_AGENT |
+		      GHOST_SW_CPU_AVAIL;
+	turn->is_gone = 0;
+	turn->waiting = 0;
+	turn->wake_on_idle = 0;
+	cpu->agent_word = index;
+	cpu->agent_queue = queue;
+	cpu->is_agent_asleep = 0;
+	cpu->mode = MODE_AGENT;
+	cpu->agent_pid = me->pid;
+	return index;
+}
+
+static __always_inline s64 associateAgent(u32 enclave, u32 cpu_id, u32 queue, u32 barrier)
+{
+	struct cpu_state *cpu = cpuOf(cpu_id);
+	struct ghost_status_word *word;
+
+	if (!openQueue(enclave, queue))
+		return -EBADF_;
+	if (!cpu || cpu->enclave != enclave + 1 || !cpu->agent_pid)
+		return -ENOENT_;
+	word = wordOf(enclave, cpu->agent_word);
+	if (!word || word->barrier != barrier)
+		return -ESTALE_;
+	cpu->agent_queue = queue;
+	return 0;
+}
+
+static __always_inline s64 wakeCpu(u32 enclave, u32 cpu_id, u32 is_ping)
+{
+	struct cpu_state *cpu = cpuOf(cpu_id);
+
+	if (!cpu || cpu->enclave != enclave + 1 || !cpu->agent_pid)
+		return -EINVAL_;
+	if (is_ping)
+		bumpAgent(cpu);
+	wakeAgent(cpu_id);
+	return 0;
+}
+
+static int timerExpired(void *map, u32 *cpu_id, struct cpu_timer *timer)
+{
+	MESSAGE(message, MSG_CPU_TIMER_EXPIRED, struct ghost_msg_timer_expired, expired);
+
+	expired->cpu = *cpu_id;
+	expired->type = timer->type;
+	expired->cookie = timer->cookie;
+	sendCpu(*cpu_id, &message);
+	return 0;
+}
+
+static __always_inline s64 armTimer(u32 type, u32 cookie, u64 deadline)
+{
+	u32 cpu_id = bpf_get_smp_processor_id();
+	struct cpu_timer *timer = bpf_map_lookup_elem(&timers, &cpu_id);
+
+	if (!timer)
+		return -EINVAL_;
+	if (!timer->is_ready) {
+		bpf_timer_init(&timer->timer, &timers, CLOCK_MONOTONIC);
+		timer->is_ready = 1;
+	}
+	bpf_timer_cancel(&timer->timer); /* forgets the callback, too */
+	bpf_timer_set_callback(&timer->timer, timerExpired);
+	timer->type = type;
+	timer->cookie = cookie;
+	return deadline ? bpf_timer_start(&timer->timer, deadline, BPF_F_TIMER_ABS) : 0;
+}
+
+struct wait_check {
+	u64 now;
+	u64 timeout_ns;
+	u32 enclave;
+	u32 found; /* 1 + index of a word whose task has waited too long */
+	u64 waited_ns;
+};
+
+static long checkWait(u32 index, void *data)
+{
+	struct wait_check *check = data;
+	u32 enclave = check->enclave;
+	struct word_list *list = bpf_map_lookup_elem(&word_lists, &enclave);
+	u64 since;
+
+	if (!list || index >= list->fresh)
+		return 1;
+	since = list->waits_since[index & 65535];
+	if (!since || check->now < since + check->timeout_ns)
+		return 0;
+	check->found = index + 1;
+	check->waited_ns = check->now - since;
+	return 1;
+}
+
+#define WAIT_CHECK_NS_MAX (500 * CLOCK_MS)
+
+/* A task that waits for longer than the limit ends the program, as a kernel ends the enclave. */
+static int limitWaits(void *map, u32 *enclave, struct wait_limit *limit)
+{
+	static char format[] = "runnable_timeout: thread %llu waited %llu ms for a CPU";
+	u64 timeout_ns = limit->timeout_ns, period_ns = timeout_ns / 4;
+	struct wait_check check = {
+		.now = bpf_ktime_get_ns(),
+		.timeout_ns = timeout_ns,
+		.enclave = *enclave,
+	};
+	struct ghost_status_word *word;
+
+	if (!timeout_ns || !isLive(*enclave))
+		return 0;
+	bpf_loop(WORD_COUNT, checkWait, &check, 0);
+	word = check.found ? wordOf(*enclave, check.found - 1) : 0;
+	if (word) {
+		unsigned long long numbers[] = { word->gtid >> GTID_SEQNUM_BITS,
+						 check.waited_ns / CLOCK_MS };
+
+		scx_bpf_error_bstr(format, numbers, sizeof(numbers));
+		return 0;
+	}
+	if (period_ns > WAIT_CHECK_NS_MAX)
+		period_ns = WAIT_CHECK_NS_MAX;
+	bpf_timer_start(&limit->timer, period_ns, 0);
+	return 0;
+}
+
+static __always_inline s64 setWaitLimit(u32 enclave, u32 timeout_ms)
+{
+	struct wait_limit *limit = bpf_map_lookup_elem(&wait_limits, &enclave);
+
+	if (!limit)
+		return -EINVAL_;
+	if (!limit->is_ready) {
+		bpf_timer_init(&limit->timer, &wait_limits, CLOCK_MONOTONIC);
+		limit->is_ready = 1;
+	}
+	bpf_timer_cancel(&limit->timer);
+	bpf_timer_set_callback(&limit->timer, limitWaits);
+	limit->timeout_ns = timeout_ms * CLOCK_MS;
+	return timeout_ms ? bpf_timer_start(&limit->timer, 0, 0) : 0;
+}
+
+/* Calls about a task that is in the enclave. */
+static __always_inline s64 taskCall(const struct scx_call *call, struct task_struct *p)
+{
+	struct task_state *state = memberState(p);
+	struct ghost_status_word *word;
+	s64 result = 0;
+
+	if (!state || state->enclave != call->enclave || state->gtid != call->value)
+		return call->op == SCX_OP_TASK_RUNTIME ? -ESRCH_ : -ENOENT_;
+	word = wordOf(state->enclave, state->word);
+	if (!word)
+		return -ENOENT_;
+	if (call->op == SCX_OP_TASK_WORD)
+		return state->word;
+	if (call->op == SCX_OP_TASK_RUNTIME) {
+		u64 since = state->run_since;
+
+		return since ? word->runtime + (bpf_ktime_get_ns() - since) : word->runtime;
+	}
+	if (word->barrier != (u32)call->b)
+		return -ESTALE_;
+	if (state->is_gated || !state->is_new_told)
+		result |= ASSOC_BRAND_NEW;
+	if (state->queue == (u32)call->a)
+		result |= ASSOC_ALREADY;
+	state->queue = call->a;
+	return result;
+}
+
+static __always_inline s64 onTask(const struct scx_call *call)
+{
+	struct task_struct *p;
+	s64 result;
+
+	if (call->op == SCX_OP_TASK_ASSOCIATE && !openQueue(call->enclave, call->a))
+		return -EBADF_;
+	p = bpf_task_from_pid(call->value >> GTID_SEQNUM_BITS);
+	if (!p)
+		return call->op == SCX_OP_TASK_RUNTIME ? -ESRCH_ : -ENOENT_;
+	result = taskCall(call, p);
+	bpf_task_release(p);
+	return result;
+}
+
+/* The word of a past stay is free: what the task's present stay has to tell may be told. */
+static __always_inline void openGate(struct task_struct *p, u32 enclave, u32 index)
+{
+	struct task_state *state = bpf_task_storage_get(&task_states, p, 0, 0);
+	struct ghost_status_word *word;
+
+	if (!state || state->departed != index + 1 || state->departed_enclave != enclave)
+		return;
+	state->departed = 0;
+	if (!state->is_member || !state->is_gated)
+		return;
+	state->is_gated = 0;
+	word = wordOf(state->enclave, state->word);
+	sendNew(state, word ? word->runtime : 0);
+}
+
+static __always_inline s64 freeWord(u32 enclave, u32 index)
+{
+	struct ghost_status_word *word = wordOf(enclave, index);
+	struct task_struct *p;
+	u64 gtid;
+
+	if (!word || !(word->flags & GHOST_SW_F_ALLOCATED))
+		return -ENOENT_;
+	if (!(__sync_fetch_and_and(&word->flags, ~GHOST_SW_F_CANFREE) & GHOST_SW_F_CANFREE))
+		return -EINVAL_;
+	gtid = word->gtid;
+	giveWord(enclave, index);
+	bpf_map_delete_elem(&dead_gtids, &gtid);
+	p = bpf_task_from_pid(gtid >> GTID_SEQNUM_BITS);
+	if (p) {
+		openGate(p, enclave, index);
+		bpf_task_release(p);
+	}
+	return 0;
+}
+
+static __always_inline s64 setAside(struct task_struct *p, const struct scx_call *call)
+{
+	struct task_state *state =
+		bpf_task_storage_get(&task_states, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	u32 index = call->enclave;
+	struct scx_enclave *enclave = bpf_map_lookup_elem(&enclaves, &index);
+	s64 word;
+
+	if (!enclave || enclave->state != SCX_ENCLAVE_LIVE)
+		return -EXDEV_;
+	if (!state)
+		return -ENOMEM_;
+	if (call->op == SCX_OP_UNJOIN) {
+		if (state->reserved && !state->is_member)
+			giveWord(index, state->reserved - 1);
+		state->reserved = 0;
+		state->wanted = 0;
+		return 0;
+	}
+	if (state->is_member || state->wanted)
+		return -EPERM_;
+	if (!enclave->default_queue)
+		return -ENXIO_;
+	word = takeWord(index);
+	if (word < 0)
+		return -ENOMEM_;
+	state->reserved = word + 1;
+	state->wanted = index + 1;
+	return p->policy == SCHED_EXT;
+}
+
+static __always_inline s64 onThread(const struct scx_call *call)
+{
+	struct task_struct *p = bpf_task_from_pid(call->a);
+	struct task_state *state;
+	s64 result;
+
+	if (!p)
+		return -ESRCH_;
+	if (call->op == SCX_OP_TASK_ENCLAVE) {
+		state = memberState(p);
+		result = state ? state->enclave + 1 : 0;
+	} else {
+		result = setAside(p, call);
+	}
+	bpf_task_release(p);
+	return result;
+}
+
+/* Tells of a task anew whose word is given, as if it had just come. */
+static __always_inline s64 discover(const struct scx_call *call)
+{
+	struct ghost_status_word *word = wordOf(call->enclave, call->a);
+	struct task_state *state;
+	struct task_struct *p;
+
+	if (!word || (word->flags & (GHOST_SW_F_CANFREE | GHOST_SW_TASK_IS_AGENT)))
+		return 0;
+	p = bpf_task_from_pid(word->gtid >> GTID_SEQNUM_BITS);
+	if (!p)
+		return 0;
+	state = memberState(p);
+	if (state && state->word == (u32)call->a && state->is_new_told)
+		sendNew(state, word->runtime);
+	bpf_task_release(p);
+	return 0;
+}
+
+static __always_inline s64 onEnclave(const struct scx_call *call)
+{
+	u32 index = call->enclave;
+	struct scx_enclave *enclave = bpf_map_lookup_elem(&enclaves, &index);
+	u32 tunable = call->a;
+
+	if (!enclave || enclave->state != SCX_ENCLAVE_LIVE)
+		return -ENODEV_;
+	switch (call->op) {
+	case SCX_OP_ENCLAVE_CPUS:
+		return setCpus(index, call->value);
+	case SCX_OP_QUEUE_CREATE:
+		return createQueue(index, call->a);
+	case SCX_OP_QUEUE_CLOSE:
+		return closeQueue(index, call->a);
+	case SCX_OP_QUEUE_DEFAULT:
+		if (call->a >= 0 && !openQueue(index, call->a))
+			return -EBADF_;
+		enclave->default_queue = call->a + 1;
+		return 0;
+	case SCX_OP_QUEUE_WAKEUP:
+		return configWakeup(index, call->a, call->b, call->value);
+	case SCX_OP_ONLINE:
+		if (call->a && enclave->is_online)
+			return -EBUSY_;
+		enclave->is_online = call->a;
+		return 0;
+	case SCX_OP_TUNABLE:
+		if (tunable >= SCX_TUNABLE_COUNT)
+			return -ENOENT_;
+		enclave->tunables[tunable] = call->b;
+		return 0;
+	case SCX_OP_WAIT_LIMIT:
+		return setWaitLimit(index, call->a);
+	case SCX_OP_DISCOVER:
+		return discover(call);
+	default:
+		return -EINVAL_;
+	}
+}
+
+static __always_inline s64 onAgent(const struct scx_call *call)
+{
+	struct cpu_state *cpu = cpuOf(call->a);
+
+	switch (call->op) {
+	case SCX_OP_AGENT_BECOME:
+		return becomeAgent(call->enclave, call->a, call->b);
+	case SCX_OP_AGENT_LEAVE:
+		return cpu && cpu->enclave == call->enclave + 1 ? leaveAgent(call->a) : -ENODEV_;
+	case SCX_OP_AGENT_WORD:
+		return cpu && cpu->enclave == call->enclave + 1 && cpu->agent_pid ? cpu->agent_word :
+										    -EINVAL_;
+	case SCX_OP_AGENT_ASSOCIATE:
+		return associateAgent(call->enclave, call->a, call->b, call->value);
+	case SCX_OP_AGENT_WAKE:
+		return wakeCpu(call->enclave, call->a, call->b);
+	case SCX_OP_TIMER:
+		return armTimer(call->a, call->b, call->value);
+	case SCX_OP_UNLATCH:
+		if (cpu)
+			unlatch(cpu, call->a);
+		return 0;
+	default:
+		return -EINVAL_;
+	}
+}
+
+SEC("syscall")
+int ghost_control(struct scx_call *args)
+{
+	struct scx_call call = *args;
+	s64 result;
+
+	if (call.enclave >= ENCLAVE_COUNT)
+		result = -EINVAL_;
+	else if (call.op == SCX_OP_ENCLAVE_CREATE)
+		result = createEnclave(&call);
+	else if (call.op == SCX_OP_ENCLAVE_DESTROY)
+		result = destroyEnclave(call.enclave);
+	else if (call.op >= SCX_OP_AGENT_BECOME && call.op <= SCX_OP_UNLATCH)
+		result = onAgent(&call);
+	else if (call.op == SCX_OP_TASK_WORD || call.op == SCX_OP_TASK_RUNTIME ||
+		 call.op == SCX_OP_TASK_ASSOCIATE)
+		result = onTask(&call);
+	else if (call.op == SCX_OP_WORD_FREE)
+		result = freeWord(call.enclave, call.a);
+	else if (call.op == SCX_OP_JOIN || call.op == SCX_OP_UNJOIN ||
+		 call.op == SCX_OP_TASK_ENCLAVE)
+		result = onThread(&call);
+	else
+		result = onEnclave(&call);
+	args->result = result;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,207 @@
+/**
+ * Jobs of `deno task test:vm` for --kernel=scx: the packed agent schedules threads of unmodified
+ * programs, and what happens when it is stopped, killed or hangs.
+ *
+ * @module
+ */
+import { shellWord } from "./guest.ts";
+import { fact, faultsIf, type JobContext, type VmJob } from "./job.ts";
+
+/** Starts an agent, runs shell lines beside it, and stops it. */
+interface AgentScript {
+  /** Further flags of the agent. */
+  readonly flags?: string;
+  /** Lines that run while it is online; `$agent` is its process. */
+  readonly body: string;
+}
+
+/** Shell functions that all scripts use. */
+function prelude({ programs, scx, deno }: JobContext): string {
+  return `programs=${shellWord(programs)} scx=${shellWord(scx)} deno=${shellWord(deno)}
+deno_run() { "$deno" run -A --no-prompt --no-check "$@"; }
+state() { cat /sys/kernel/sched_ext/state; }
+start_agent() {
+  "$programs/fifo_per_cpu_agent" --kernel=scx --ghost_cpus 1-3 "$@" >/tmp/agent 2>&1 & guard=$!
+  for i in $(seq 600); do
+    grep -q "ghOSt active" /tmp/agent && break
+    kill -0 $guard 2>/dev/null || break
+    sleep 0.1
+  done
+  agent=$(pgrep -x -P $guard fifo_per_cpu_ag || echo $guard)
+}
+stop_agent() {
+  kill -INT $guard; wait $guard
+  echo "agent_status $?"; sed 's/^/agent: /' /tmp/agent; echo "after $(state)"
+}
+`;
+}
+
+function withAgent(context: JobContext, { flags = "", body }: AgentScript): string {
+  return `${prelude(context)}start_agent ${flags}
+echo "loaded $(state)"
+${body}
+stop_agent
+`;
+}
+
+/** What must hold after an agent was stopped as it should be. */
+function endFaults(stdout: string): string[] {
+  return faultsIf(
+    [fact(stdout, "loaded") !== "enabled", "no scheduler was loaded"],
+    [fact(stdout, "agent_status") !== "0", `the agent ended with ${fact(stdout, "agent_status")}`],
+    [fact(stdout, "after") !== "disabled", "a scheduler is still loaded"],
+  );
+}
+
+interface Counts {
+  readonly fallback_count: number;
+  readonly no_word_count: number;
+  readonly overflow_count: number;
+  readonly latched_count: number;
+  readonly exit_kind: number;
+}
+
+function counts(stdout: string): Counts | undefined {
+  const text = fact(stdout, "report");
+  return text === undefined ? undefined : JSON.parse(text) ?? undefined;
+}
+
+const SCX_THREADS: VmJob = {
+  name: "scx_threads",
+  summary: "20 threads of a program run under the packed agent, and end; Ctrl-C leaves nothing",
+  timeout_s: 180,
+  is_packed: true,
+  is_scx: true,
+  script: (context) =>
+    withAgent(context, {
+      body: `for run in 1 2 3; do
+  timeout 60 "$programs/ghostctl" run -- "$scx/scx_load" phases 20 5; echo "load_status $?"
+done
+"$programs/ghostctl" enclaves
+deno_run tests/vm/scx_report.ts`,
+    }),
+  judge({ stdout }) {
+    const runs = stdout.match(/^policy 7, 20 threads ended after \d+ ms$/gm) ?? [];
+    const report = counts(stdout);
+    return {
+      faults: [
+        ...endFaults(stdout),
+        ...faultsIf(
+          [runs.length !== 3, `${runs.length} of 3 runs ended under SCHED_EXT`],
+          [report === undefined, "no report of the program"],
+          [(report?.fallback_count ?? 0) > 0, `${report?.fallback_count} fallback inserts`],
+          [(report?.no_word_count ?? 0) > 0, "threads without a status word"],
+          [!((report?.latched_count ?? 0) >= 300), "the policy decided too little"],
+          [!/scx\/enclave_1 +scx +1-3/.test(stdout), "ghostctl does not list the enclave"],
+        ),
+      ],
+      detail: runs.map((line) => line.match(/\d+ ms/)?.[0]).join(", "),
+    };
+  },
+};
+
+/** Runs of the load when its agent is killed: some seconds of work. */
+const LONG_ROUNDS = 40;
+
+function endsJob(name: string, summary: string, repeats: number, end: AgentEnd): VmJob {
+  return {
+    name,
+    summary: `${summary}, ${repeats} times`,
+    timeout_s: 60 + 60 * repeats,
+    is_packed: true,
+    is_scx: true,
+    is_soak: repeats > 5,
+    script: (context) =>
+      `${prelude(context)}for run in $(seq ${repeats}); do
+  start_agent ${end.flags}
+  echo "loaded $(state)"
+  "$programs/ghostctl" run -- "$scx/scx_load" phases 20 ${LONG_ROUNDS} >/tmp/load 2>&1 & load=$!
+  sleep 2
+  ${end.action}; start=$(date +%s%N)
+  for i in $(seq 400); do [ "$(state)" = disabled ] && break; sleep 0.05; done
+  echo "ejected_ms $(( ($(date +%s%N) - start) / 1000000 ))"
+  wait $load; echo "load_status $?"
+  ${end.cleanup ?? ":"}
+  wait $guard; echo "agent_status $?"
+  tail -n 3 /tmp/agent | sed 's/^/agent: /'
+  echo "after $(state)"
+done
+true`,
+    judge({ stdout }) {
+      const count = (line: string) => stdout.split("\n").filter((one) => one === line).length;
+      const times = [...stdout.matchAll(/^ejected_ms (\d+)$/gm)].map(([, ms]) => Number(ms));
+      const slowest_ms = Math.max(...times);
+      return {
+        faults: faultsIf(
+          [count("loaded enabled") !== repeats, "the scheduler was not loaded each time"],
+          [count("load_status 0") !== repeats, `${count("load_status 0")} loads ended well`],
+          [count("after disabled") !== repeats, "the scheduler outlived its agent"],
+          [!(slowest_ms <= end.limit_ms), `ejected after ${slowest_ms} ms, not ${end.limit_ms}`],
+          [!end.said.test(stdout), `the agent did not say ${end.said}`],
+        ),
+        detail: `${count("load_status 0")} of ${repeats}, ejected after at most ${slowest_ms} ms`,
+      };
+    },
+  };
+}
+
+/** How an agent comes to its end. */
+interface AgentEnd {
+  readonly flags: string;
+  readonly action: string;
+  readonly cleanup?: string;
+  readonly limit_ms: number;
+  readonly said: RegExp;
+}
+
+const KILLED: AgentEnd = {
+  flags: "",
+  action: "kill -9 $agent",
+  limit_ms: 2000,
+  said: /agent: /,
+};
+
+const WATCHDOG_MS = 3000;
+
+/** Stopped, an agent does nothing: neither it nor its guard, for which this is no stall. */
+const HUNG: AgentEnd = {
+  flags: `--runnable-timeout ${WATCHDOG_MS}ms --watchdog 1h`,
+  action: "kill -STOP $guard $agent",
+  cleanup: "kill -CONT $guard $agent",
+  limit_ms: WATCHDOG_MS + 1000,
+  said: /runnable_timeout: thread \d+ waited \d+ ms/,
+};
+
+const REPEATS = 2;
+const SOAK_REPEATS = 25;
+
+const SCX_CYCLES: VmJob = {
+  name: "scx_cycles",
+  summary: "the program is loaded and unloaded 60 times under load, without a warning",
+  timeout_s: 240,
+  is_packed: true,
+  is_scx: true,
+  is_soak: true,
+  script: (context) =>
+    `${prelude(context)}"$scx/scx_load" phases 12 2000 >/dev/null & load=$!
+deno_run tests/vm/scx_cycles.ts 60
+kill $load
+echo "after $(state)"`,
+  judge: ({ stdout }) => ({
+    faults: faultsIf(
+      [fact(stdout, "cycles") !== "60", "not all cycles were made"],
+      [fact(stdout, "after") !== "disabled", "a scheduler is still loaded"],
+    ),
+    detail: `${fact(stdout, "cycles")} cycles`,
+  }),
+};
+
+/** All scx jobs. */
+export const SCX_JOBS: readonly VmJob[] = [
+  SCX_THREADS,
+  endsJob("scx_kill", "a killed agent takes its scheduler along, its threads end", REPEATS, KILLED),
+  endsJob("scx_hang", "a hung agent is ejected in time, its threads end", REPEATS, HUNG),
+  endsJob("scx_kill_soak", "as scx_kill", SOAK_REPEATS, KILLED),
+  endsJob("scx_hang_soak", "as scx_hang", SOAK_REPEATS, HUNG),
+  SCX_CYCLES,
+];

@@ -1,0 +1,89 @@
+/*
+ * Loads for the VM's scx jobs: threads of an unmodified program, which know nothing of agents.
+ *
+ *   scx_load phases THREADS ROUNDS   10 ms of CPU, 2 ms of sleep, ROUNDS times
+ *   scx_load order THREADS MS        each thread takes MS of CPU once; prints the tids as they end
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define THREADS_MAX 1000
+#define PHASE_MS 10
+#define SLEEP_US 2000
+#define NS_PER_MS 1000000LL
+
+static int rounds = 1;
+static long burn_ms = PHASE_MS;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int ended[THREADS_MAX];
+static int ended_count;
+
+static long long nowNs(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000 * NS_PER_MS + t.tv_nsec;
+}
+
+static void burn(void)
+{
+	long long end_ns = nowNs(CLOCK_THREAD_CPUTIME_ID) + burn_ms * NS_PER_MS;
+
+	while (nowNs(CLOCK_THREAD_CPUTIME_ID) < end_ns)
+		;
+}
+
+static void *runPhases(void *unused)
+{
+	for (int round = 0; round < rounds; round++) {
+		burn();
+		if (round == 2)
+			sched_yield();
+		usleep(SLEEP_US);
+	}
+	return unused;
+}
+
+static void *runOnce(void *unused)
+{
+	burn();
+	pthread_mutex_lock(&lock);
+	ended[ended_count++] = (int)syscall(SYS_gettid);
+	pthread_mutex_unlock(&lock);
+	return unused;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t threads[THREADS_MAX];
+	int is_order, count;
+	long long start_ns = nowNs(CLOCK_MONOTONIC);
+
+	if (argc != 4 || (count = atoi(argv[2])) < 1 || count > THREADS_MAX) {
+		fprintf(stderr, "usage: scx_load phases|order THREADS ROUNDS|MS\n");
+		return 2;
+	}
+	is_order = strcmp(argv[1], "order") == 0;
+	if (is_order)
+		burn_ms = atoi(argv[3]);
+	else
+		rounds = atoi(argv[3]);
+	for (int i = 0; i < count; i++)
+		if (pthread_create(&threads[i], NULL, is_order ? runOnce : runPhases, NULL))
+			return 1;
+	for (int i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < ended_count; i++)
+		printf("%d%s", ended[i], i + 1 < ended_count ? " " : "\n");
+	printf("policy %d, %d threads ended after %lld ms\n", sched_getscheduler(0), count,
+	       (nowNs(CLOCK_MONOTONIC) - start_ns) / NS_PER_MS);
+	return 0;
+}
