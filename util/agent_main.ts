@@ -139,7 +139,8 @@ function realFault(options: AgentOptions, host: AgentHost): OperatingError | und
   if (sim_flag !== undefined) return sim_flag;
   const topology = Topology.fromSysfs(host.read);
   if (topology instanceof OperatingError) return topology;
-  const cpus = topology.parseCpuStr(options.ghost_cpus);
+  // An enclave that is there has its CPUs.
+  const cpus = options.enclave === "" ? topology.parseCpuStr(options.ghost_cpus) : undefined;
   if (cpus instanceof UsageError) return new UsageError(`--ghost_cpus: ${cpus.fault}`, cpus.cure);
   return rootFault(host.uid());
 }

@@ -185,6 +185,13 @@ Deno.test("on a real kernel an offline CPU is a usage error before anything else
   assertMatch(stderr, /--ghost_cpus: offline CPU 2 .*online CPUs are 0-1,3/);
 });
 
+Deno.test("an agent that attaches takes the enclave's CPUs, so those of the flag may be offline", async () => {
+  const args = ["--enclave=/sys/fs/ghost/enclave_1"];
+  const { status, stderr } = await agent(args, { files: GHOST_HOST, uid: 1000 });
+  assertEquals(status, 1);
+  assertMatch(stderr, /not root/);
+});
+
 Deno.test("on a real kernel one must be root, and have a driver for it", async () => {
   const user = await agent(["--ghost_cpus=0-1"], { files: GHOST_HOST, uid: 1000 });
   assertEquals(user.status, 1);
