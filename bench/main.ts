@@ -11,11 +11,18 @@ import { OutputFile } from "../util/output_file.ts";
 import { tableText } from "../util/table.ts";
 import { TARGETS, verdict } from "./targets.ts";
 
-type Bench = () => Promise<Record<string, number>>;
+/** How thorough a bench is. */
+export interface BenchOptions {
+  /** Takes the time that a figure's wording names, where less will do to see it roughly. */
+  readonly is_long: boolean;
+}
+
+type Bench = (options: BenchOptions) => Promise<Record<string, number>>;
 
 /** Each bench in the order in which they run. */
 const BENCHES: Readonly<Record<string, () => Promise<{ run: Bench }>>> = {
   pump: () => import("./pump_bench.ts"),
+  txn: () => import("./txn_bench.ts"),
   sim: () => import("./sim_bench.ts"),
   exe: () => import("./exe_bench.ts"),
 };
@@ -30,6 +37,7 @@ const FLAGS: readonly Flag[] = [
     value: "NAME",
     help: `one bench (${Object.keys(BENCHES).join(", ")}) or that of a figure`,
   },
+  { name: "long", help: "watch for garbage for 60 s instead of 10" },
   { name: "help", help: "print this" },
 ];
 
@@ -83,6 +91,7 @@ export function chooseBenches(only: string): string[] {
 /** Figures by name, and how many benches failed: the others still say something. */
 async function measure(
   names: readonly string[],
+  options: BenchOptions,
 ): Promise<{ figures: Record<string, number>; failed_count: number }> {
   const figures: Record<string, number> = {};
   let failed_count = 0;
@@ -91,7 +100,7 @@ async function measure(
     const start_ms = performance.now();
     try {
       const { run } = await BENCHES[name]();
-      Object.assign(figures, await run());
+      Object.assign(figures, await run(options));
       console.error(`bench: ${name} took ${((performance.now() - start_ms) / 1000).toFixed(0)} s`);
     } catch (error) {
       failed_count++;
@@ -118,7 +127,7 @@ async function main(args: readonly string[]): Promise<number | OperatingError> {
   try {
     const machine = machineText();
     console.log(machine);
-    const { figures, failed_count } = await measure(names);
+    const { figures, failed_count } = await measure(names, { is_long: flags.has("long") });
     console.log(figureTable(figures));
     file?.write(
       JSON.stringify({ schema_version: JSON_SCHEMA, machine, ...figures }, null, 2) + "\n",

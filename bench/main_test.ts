@@ -40,7 +40,7 @@ Deno.test("the machine is named with its CPU, kernel and runtime", () => {
 });
 
 Deno.test("one bench is chosen by its name or by that of a figure", () => {
-  assertEquals(chooseBenches(""), ["pump", "sim", "exe"]);
+  assertEquals(chooseBenches(""), ["pump", "txn", "sim", "exe"]);
   assertEquals(chooseBenches("sim"), ["sim"]);
   assertEquals(chooseBenches("pump_gc_count"), ["pump"]);
   assertEquals(chooseBenches("demo_rss_mib"), ["exe"]);
@@ -58,7 +58,7 @@ Deno.test("bad arguments: one line and exit status 2, and nothing is measured", 
   const run = [...stdFlags(source), `${rootPath()}/bench/main.ts`];
   const cases: [string[], RegExp][] = [
     [["--frobnicate"], /--frobnicate/],
-    [["--only", "nonesuch"], /unknown bench "nonesuch"; give one of: pump, sim, exe/],
+    [["--only", "nonesuch"], /unknown bench "nonesuch"; give one of: pump, txn, sim, exe/],
     [["--json", "/proc/nonesuch/figures.json"], /--json: .*\/proc\/nonesuch\/figures.json/],
   ];
   for (const [args, message] of cases) {

@@ -18,7 +18,7 @@ const COLLECTION = /^\[\d+:.*\b(Scavenge|Mark-Compact|Minor Mark)/gm;
 const DEOPTIMISATION = /^\[bailout \(kind: deopt/gm;
 
 /** Runs a module of this folder with the V8 flags of every executable; what it wrote. */
-async function runChild(
+export async function runChild(
   module: string,
   v8_flags: readonly string[],
   args: readonly string[],
@@ -52,6 +52,13 @@ export function countTrace(trace: string): { gc_count: number; deopt_count: numb
     gc_count: part.match(COLLECTION)?.length ?? 0,
     deopt_count: part.match(DEOPTIMISATION)?.length ?? 0,
   };
+}
+
+/** The figures that a traced child writes after its last mark, among lines of V8. */
+// deno-lint-ignore no-explicit-any
+export function factsOf(trace: string): any {
+  const lines = trace.slice(trace.indexOf("DONE\n")).split("\n");
+  return JSON.parse(lines.find((line) => line.startsWith("{")) ?? "{}");
 }
 
 /** The median of each figure. */
@@ -90,7 +97,7 @@ export async function countGarbage(
   const flags = ["--trace-gc", "--trace-deopt"];
   const counts = [warm_up_count, message_count].map(String);
   const trace = await runChild("./pump_gc_child.ts", flags, counts);
-  const facts = JSON.parse(trace.slice(trace.indexOf("DONE\n") + 5).split("\n")[0]);
+  const facts = factsOf(trace);
   if (!facts.has_shown_all || facts.message_count < message_count) {
     throw new Error("the step did not see every message type and outcome");
   }

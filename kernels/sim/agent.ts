@@ -38,7 +38,7 @@ export const AGENT_GTID_HI = 0x7fffff00;
 /** What runs inside an agent. */
 export interface AgentDriver {
   /** The policy instance, or what else chooses yields; replaced by the driver when asked to. */
-  readonly policy: YieldChoice;
+  readonly policy: YieldChoice & { readonly look_ns?: number };
   /** Runs one step. */
   step(): Verdict;
   /** Replaces the policy instance by a fresh one (fault injection). */

@@ -1,0 +1,34 @@
+/**
+ * A global agent, the shipped centralized FIFO, against the kernel side of native/txn_bench.c in
+ * the same thread: committed transactions per second, what a group saves, the agent's time for a
+ * pass in which all of 256 CPUs get another thread, and how often V8 collected garbage or threw
+ * code away meanwhile. One transaction in a hundred is stale.
+ *
+ * @module
+ */
+import type { BenchOptions } from "./main.ts";
+import { countTrace, factsOf, runChild } from "./pump_bench.ts";
+
+const GC_SECONDS = 10;
+const LONG_GC_SECONDS = 60;
+
+/**
+ * Measures the agent.
+ *
+ * @param options How thoroughly.
+ * @returns txn_per_s: committed per second in groups of 10; txn_single_per_s: one by one;
+ * txn_group_ratio: the one by the other; txn_pass_256_us; txn_gc_count: collections and
+ * deoptimisations after warm-up; txn_gc_s: in how many seconds.
+ */
+export async function run(options: BenchOptions): Promise<Record<string, number>> {
+  const figures: Record<string, number> = JSON.parse(
+    await runChild("./txn_child.ts", [], ["rates"]),
+  );
+  const seconds = options.is_long ? LONG_GC_SECONDS : GC_SECONDS;
+  const flags = ["--trace-gc", "--trace-deopt"];
+  const trace = await runChild("./txn_child.ts", flags, ["gc", String(seconds)]);
+  const { gc_count, deopt_count } = countTrace(trace);
+  const facts = factsOf(trace);
+  if (!(facts.committed > 0 && facts.stale > 0)) throw new Error("nothing was committed");
+  return { ...figures, txn_gc_count: gc_count + deopt_count, txn_gc_s: Math.round(facts.seconds) };
+}
