@@ -82,7 +82,8 @@ h1 { font-size: 1.6rem; margin: 0 0 .4rem; } h2 { font-size: 1.1rem; margin: 2.2
 svg { width: 100%; height: auto; display: block; } text { fill: currentColor; font-size: 12px; }
 .grid { stroke: currentColor; opacity: .14; } .axis { stroke: currentColor; opacity: .5; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
-line.mark { stroke: currentColor; stroke-dasharray: 4 4; opacity: .45; } text.mark { opacity: .7; }
+line.mark { stroke: currentColor; stroke-dasharray: 4 4; opacity: .45; } text.mark { opacity: .8;
+  paint-order: stroke; stroke: Canvas; stroke-width: 4px; }
 ul { list-style: none; padding: 0; margin: .3rem 0 0 ${LEFT}px; display: flex; flex-wrap: wrap;
   gap: .2rem 1.6rem; font-size: .9rem; }
 i { display: inline-block; width: .8em; height: .8em; margin-right: .45em; border-radius: 2px; }

@@ -1,14 +1,20 @@
 /**
- * `deno task experiment NAME`: runs one experiment of the literature on the simulated kernel.
+ * `deno task experiment NAME`: runs one experiment of the literature, on the simulated kernel or, as
+ * `rocksdb` does, on this host.
  *
  * @module
  */
+import { main as rocksdb } from "./rocksdb/sweep.ts";
 import { main as shinjuku } from "./shinjuku/main.ts";
 import { main as shinjuku_shenango } from "./shinjuku/shenango.ts";
 
 type Experiment = (args: string[]) => number | Promise<number>;
 
-const EXPERIMENTS: Readonly<Record<string, Experiment>> = { shinjuku, shinjuku_shenango };
+const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
+  rocksdb,
+  shinjuku,
+  shinjuku_shenango,
+};
 
 async function main(args: string[]): Promise<number> {
   const [name, ...rest] = args;

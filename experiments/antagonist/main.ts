@@ -15,6 +15,7 @@ import { SCHED_ITEM_RUNNABLE } from "../../shared/prio_table.ts";
 import type { PrioTableClient } from "../../shared/prio_table_client.ts";
 import { chooseEnclave, type ChosenEnclave } from "../../util/enclave_choice.ts";
 import { flagsHelp } from "../../util/flags.ts";
+import { threadGtid } from "../../util/thread_gtid.ts";
 import { addThreads, type HintPlan, joinEnclave, makeHints } from "../shared/enclave_threads.ts";
 import { ExperimentEnd } from "../shared/experiment_end.ts";
 import { bindToBackgroundCpu, onlineCpus } from "../shared/host_cpus.ts";
@@ -56,7 +57,8 @@ function joinThreads(
   const hints = makeHints(plan);
   if (hints instanceof OperatingError) return hints;
   const tids = soak.tids();
-  const fault = joinEnclave(enclave, tids) ?? addThreads(hints, plan, tids);
+  const fault = joinEnclave(enclave, tids) ??
+    addThreads(hints, plan, tids, (tid) => threadGtid(enclave.kernel.kind, tid));
   if (fault === undefined) return hints;
   hints.table.close();
   return fault;

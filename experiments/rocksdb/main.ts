@@ -17,6 +17,7 @@ import { EXIT_FAILURE, OperatingError } from "../../lib/errors.ts";
 import type { PrioTableClient } from "../../shared/prio_table_client.ts";
 import { chooseEnclave, type ChosenEnclave } from "../../util/enclave_choice.ts";
 import { flagsHelp } from "../../util/flags.ts";
+import { threadGtid } from "../../util/thread_gtid.ts";
 import { addThreads, type HintPlan, joinEnclave, makeHints } from "../shared/enclave_threads.ts";
 import { ExperimentEnd } from "../shared/experiment_end.ts";
 import { bindToBackgroundCpu, onlineCpus } from "../shared/host_cpus.ts";
@@ -115,7 +116,7 @@ class Run {
     const workers = tids.slice(first_sid);
     const fault = joinEnclave(enclave, workers);
     if (fault !== undefined || this.#hints === undefined) return fault;
-    return addThreads(this.#hints, plan, workers);
+    return addThreads(this.#hints, plan, workers, (tid) => threadGtid(enclave.kernel.kind, tid));
   }
 
   /** Runs until the end and prints the results. Returns the exit status. */

@@ -7,7 +7,7 @@
 import { cureOf } from "../../ffi/errors.ts";
 import { errnoName } from "../../ffi/errno.ts";
 import { OperatingError } from "../../lib/errors.ts";
-import { Gtid } from "../../lib/gtid.ts";
+import type { Gtid } from "../../lib/gtid.ts";
 import { SharedMemoryError } from "../../shared/errors.ts";
 import { SchedItem, WORK_CLASS_ONESHOT, WorkClass } from "../../shared/prio_table.ts";
 import { PrioTableClient } from "../../shared/prio_table_client.ts";
@@ -65,7 +65,7 @@ export function addThreads(
   client: PrioTableClient,
   plan: HintPlan,
   tids: readonly number[],
-  gtidOf: GtidOf = Gtid.fromTid,
+  gtidOf: GtidOf,
 ): OperatingError | undefined {
   const item = new SchedItem();
   for (const [index, tid] of tids.entries()) {
