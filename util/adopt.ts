@@ -18,6 +18,7 @@ import { type Flag, flagsHelp, parseFlags } from "./flags.ts";
 import {
   HOST_FILES,
   nameOf,
+  parentOf,
   type ProcessFiles,
   processOf,
   type ThreadSource,
@@ -35,6 +36,7 @@ const REFUSED_LINES_MAX = 20;
 const FLAGS: readonly Flag[] = [
   { name: "kernel", value: "NAME", fallback: "auto", help: "auto, ghost or scx" },
   ...ENCLAVE_FLAGS,
+  { name: "tree", help: "with a PID: the processes that it has started too" },
   { name: "thread", help: "a number is one thread, also that of a process's first one" },
   { name: "json", help: "report as JSON" },
   { name: "help", help: "print this" },
@@ -43,7 +45,8 @@ const FLAGS: readonly Flag[] = [
 const USAGE = `usage: ${PROGRAM} [FLAGS] PID|TID|CGROUP...
 
 Moves threads into an enclave: all of a process (PID), one that is not the first of its process
-(TID), or all of a cgroup and those below it (its folder). Their future children are inside too.
+(TID), or all of a cgroup and those below it (its folder). Their future children are inside too;
+children that they have already are with --tree.
 
 `;
 
@@ -69,13 +72,20 @@ export interface Adoption {
   readonly is_stable: boolean;
 }
 
-/** Why this thread must not be moved, whatever the kernel thinks of it. */
+/** Parent of all threads of the kernel. */
+const KTHREADD_PID = 2;
+
+/** Why a thread of this process must not be moved, whatever the kernel thinks of it. */
 function ownReason(
+  files: ProcessFiles,
   pid: number,
   agents: ReadonlyMap<number, number>,
   own_pid: number,
 ): string | undefined {
   if (pid === own_pid) return "it is this tool itself";
+  if (pid === KTHREADD_PID || parentOf(files, pid) === KTHREADD_PID) {
+    return "it is a thread of the kernel";
+  }
   const agent = agents.get(pid);
   if (agent === undefined) return undefined;
   return agent === pid
@@ -125,7 +135,7 @@ export function adopt(
         inside_count++;
         continue;
       }
-      const own = ownReason(processOf(files, tid), agents, own_pid);
+      const own = ownReason(files, processOf(files, tid), agents, own_pid);
       const result = own === undefined ? enclave.join(tid) : -EPERM;
       if (result === 0) adopted_count++;
       else if (own === undefined && bornInside(enclave, tid, result)) inside_count++;
@@ -176,9 +186,13 @@ async function run(
   if (words.length === 0) {
     return new UsageError("adopt what?", "give a PID, a TID or a cgroup's folder");
   }
+  if (flags.has("tree") && flags.has("thread")) {
+    return new UsageError("--tree and --thread exclude each other", "leave one away");
+  }
+  const reach = flags.has("tree") ? "tree" : flags.has("thread") ? "thread" : "process";
   const sources: ThreadSource[] = [];
   for (const word of words) {
-    const source = threadSource(files, word, flags.has("thread"));
+    const source = threadSource(files, word, reach);
     if (source instanceof OperatingError) return source;
     sources.push(source);
   }

@@ -105,19 +105,35 @@ function cgroupSource(files: ProcessFiles, text: string): ThreadSource | Operati
   return { name: `cgroup ${folder}`, tids: () => cgroupThreads(files, folder) };
 }
 
+/** Threads of a process and of all that it has started, directly or not. */
+function treeThreads(files: ProcessFiles, root_pid: number): number[] | undefined {
+  const parents = new Map(allProcesses(files).map((pid) => [pid, parentOf(files, pid)]));
+  const isBelow = (pid: number): boolean => {
+    let [at, left] = [pid, parents.size];
+    // What is read one by one may be inconsistent, but is no endless chain.
+    while (at !== root_pid && at > 0 && left-- > 0) at = parents.get(at) ?? 0;
+    return at === root_pid;
+  };
+  if (!parents.has(root_pid)) return undefined;
+  return [...parents.keys()].filter(isBelow).flatMap((pid) => threadsOf(files, pid) ?? []);
+}
+
+/** What a number stands for. */
+export type ThreadReach = "process" | "thread" | "tree";
+
 /**
  * What a user means by an argument: a number is a process, or a thread that is not the first of
  * its process; anything else is a cgroup.
  *
  * @param files The file systems.
  * @param text The argument.
- * @param is_thread True: a number is a thread in any case.
+ * @param reach "thread": a number is a thread in any case; "tree": with all below the process.
  * @returns The threads, or why there are none.
  */
 export function threadSource(
   files: ProcessFiles,
   text: string,
-  is_thread: boolean,
+  reach: ThreadReach = "process",
 ): ThreadSource | OperatingError {
   if (!/^\d/.test(text)) {
     return text === ""
@@ -130,7 +146,10 @@ export function threadSource(
   }
   const pid = processOf(files, id);
   if (pid < 0) return new OperatingError(`no process or thread ${id}`, "see `ps -eL`");
-  if (is_thread || pid !== id) {
+  if (reach === "tree" && pid === id) {
+    return { name: `process ${id} and all below it`, tids: () => treeThreads(files, id) };
+  }
+  if (reach === "thread" || pid !== id) {
     const tids = () => files.read(`/proc/${id}/comm`) === undefined ? undefined : [id];
     return { name: `thread ${id}`, tids };
   }
