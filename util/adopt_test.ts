@@ -5,7 +5,13 @@ import { OperatingError } from "../lib/errors.ts";
 import { spawnProgram } from "../tests/process.ts";
 import { adopt, main } from "./adopt.ts";
 import { agentProcesses } from "./agent_tree.ts";
-import { HOST_FILES, type ProcessFiles, type ThreadSource, threadSource } from "./process_files.ts";
+import {
+  HOST_FILES,
+  type ProcessFiles,
+  type ThreadReach,
+  type ThreadSource,
+  threadSource,
+} from "./process_files.ts";
 import { batchEnclave, toolHost } from "./test_enclave.ts";
 
 /** A process with its threads, in a table instead of /proc. */
@@ -42,8 +48,8 @@ const AGENT_HOST = fakeFiles({
   30: { parent: 10, name: "nginx", threads: { 31: "worker" } },
 });
 
-function source(files: ProcessFiles, text: string, is_thread = false): ThreadSource {
-  const found = threadSource(files, text, is_thread);
+function source(files: ProcessFiles, text: string, reach?: ThreadReach): ThreadSource {
+  const found = threadSource(files, text, reach);
   if (found instanceof OperatingError) throw found;
   return found;
 }
@@ -77,7 +83,26 @@ Deno.test("the tool does not adopt itself", () => {
 Deno.test("a number is a process, or a thread that is not its first; --thread: one in any case", () => {
   assertEquals(source(AGENT_HOST, "30").tids(), [30, 31]);
   assertEquals(source(AGENT_HOST, "31").tids(), [31]);
-  assertEquals(source(AGENT_HOST, "30", true).tids(), [30]);
+  assertEquals(source(AGENT_HOST, "30", "thread").tids(), [30]);
+});
+
+Deno.test("--tree: a process and all it has started, directly or not", () => {
+  assertEquals(source(AGENT_HOST, "21", "tree").tids(), [21, 22, 23, 24, 25]);
+  assertEquals(source(AGENT_HOST, "30", "tree").tids(), [30, 31]);
+});
+
+Deno.test("threads of the kernel are refused: whatever they start would be inside", () => {
+  const files = fakeFiles({
+    2: { parent: 0, name: "kthreadd" },
+    7: { parent: 2, name: "kworker/0:1" },
+  });
+  const enclave = batchEnclave({ taskTids: () => [], join: () => 0 });
+  for (const pid of ["2", "7"]) {
+    const adoption = adopt(source(files, pid), enclave, files, 999);
+    assert(!(adoption instanceof OperatingError));
+    assertEquals(adoption.adopted_count, 0);
+    assertEquals(adoption.refused[0].reason, "it is a thread of the kernel");
+  }
 });
 
 Deno.test("a cgroup is its folder, with those below it, in either version's file", () => {
@@ -91,7 +116,7 @@ Deno.test("a cgroup is its folder, with those below it, in either version's file
   assertEquals(source(files, `${root}/a/`).tids(), [5, 6, 7]);
   assertEquals(source(files, "/a").tids(), [5, 6, 7]);
   assertEquals(source(files, "/old").tids(), [8]);
-  assert(threadSource(files, "/none", false) instanceof OperatingError);
+  assert(threadSource(files, "/none") instanceof OperatingError);
 });
 
 Deno.test("threads that are started meanwhile are found; those born inside are not refused", () => {
@@ -175,6 +200,7 @@ Deno.test("bad input is one line and status 2; what is not there is status 1", a
     [["99999999"], 2, "bad PID"],
     [[""], 2, 'bad argument ""'],
     [["1", "--nonsense"], 2, "unknown flag --nonsense"],
+    [["1", "--tree", "--thread"], 2, "exclude each other"],
     [["--kernel=sim", "1"], 2, "--kernel=sim has no enclave"],
     [["no/such/cgroup"], 1, "no cgroup no/such/cgroup"],
     [["4194303"], 1, "no process or thread 4194303"],
