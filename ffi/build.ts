@@ -29,6 +29,8 @@ export const SHIM_SOURCES: readonly string[] = [
   "rocksdb_load.c",
   "antagonist.c",
   "guard_image.c",
+  "scx_agent.c",
+  "scx_image.c",
 ];
 /** C sources of the guard, a program that the shim carries. */
 export const GUARD_SOURCES: readonly string[] = ["guard.c", "guard_watch.c", "guard_process.c"];
@@ -41,6 +43,7 @@ export const SHIM_HEADERS: readonly string[] = [
   "hint_table.h",
   "rocksdb_database.h",
   "guard.h",
+  "ghost_abi.h",
   ...GUARD_SOURCES,
 ];
 /** File name of the shim. */
@@ -190,6 +193,7 @@ function buildGuard(source_dir: string, directory: string, cc?: string): string 
  * @param source_dir Directory with {@linkcode SHIM_SOURCES}.
  * @param out The library to write.
  * @param cc The compiler.
+ * @param scx_loader The loader of the scx program that the shim is to carry, if any.
  * @returns The path of the library.
  * @throws {ShimError} If a source is missing, or the compiler is missing or fails.
  */
@@ -197,6 +201,7 @@ export function buildShim(
   source_dir: string,
   out: string = `${source_dir}/build/${SHIM_FILE}`,
   cc?: string,
+  scx_loader?: string,
 ): string {
   const options = { source_dir, sources: SHIM_SOURCES, headers: SHIM_HEADERS, out, cc };
   if (!isStale(options)) return out;
@@ -204,7 +209,8 @@ export function buildShim(
   Deno.mkdirSync(directory, { recursive: true });
   const guard = buildGuard(source_dir, directory, cc);
   try {
-    return buildLibrary({ ...options, flags: [`-DGUARD_FILE="${guard}"`] });
+    const scx = scx_loader === undefined ? [] : [`-DSCX_LOADER_FILE="${scx_loader}"`];
+    return buildLibrary({ ...options, flags: [`-DGUARD_FILE="${guard}"`, ...scx] });
   } finally {
     removeFile(guard);
   }

@@ -116,7 +116,7 @@ const START_TIMEOUT_MS = 30_000;
 const DRAIN_MS = 2000;
 const LEAVE_MS = 2000;
 /** A thread is still to be seen for a moment after its Worker has closed. */
-const JOIN_MS = 2000;
+const JOIN_MS = 10_000;
 const JOIN_POLL_MS = 1;
 
 /** One agent as the main isolate sees it. */

@@ -116,7 +116,8 @@ function endsJob(name: string, summary: string, repeats: number, end: AgentEnd):
   start_agent ${end.flags}
   echo "loaded $(state)"
   "$programs/ghostctl" run -- "$scx/scx_load" phases 20 ${LONG_ROUNDS} >/tmp/load 2>&1 & load=$!
-  sleep 2
+  for i in $(seq 600); do grep -q started /tmp/load && break; sleep 0.1; done
+  sleep 1
   ${end.action}; start=$(date +%s%N)
   for i in $(seq 400); do [ "$(state)" = disabled ] && break; sleep 0.05; done
   echo "ejected_ms $(( ($(date +%s%N) - start) / 1000000 ))"

@@ -71,6 +71,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: scx_load phases|order THREADS ROUNDS|MS\n");
 		return 2;
 	}
+	printf("started\n");
+	fflush(stdout);
 	is_order = strcmp(argv[1], "order") == 0;
 	if (is_order)
 		burn_ms = atoi(argv[3]);
