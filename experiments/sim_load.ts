@@ -8,7 +8,8 @@ import { block, run, type Script } from "../kernels/sim/actions.ts";
 import type { SimEnclave } from "../kernels/sim/enclave.ts";
 import { InvariantError } from "../lib/invariant.ts";
 import type { SimMachine } from "../kernels/sim/machine.ts";
-import { MODE_IDLE, READY, type SimThread, SLEEPING } from "../kernels/sim/thread.ts";
+import type { SimThread } from "../kernels/sim/thread.ts";
+import * as states from "../kernels/sim/thread.ts";
 import type { SimTrace } from "../kernels/sim/trace.ts";
 import { Prng } from "../lib/prng.ts";
 import { CPU_MASK_WORD_COUNT } from "../lib/limits.ts";
@@ -17,6 +18,9 @@ import type { Load, LoadScript, LoadThread, StageRow, SubTest } from "./load.ts"
 import type { SimHints } from "./shinjuku/sim_hints.ts";
 import { Samples } from "./samples.ts";
 import { SimWords } from "./sim_words.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { MODE_IDLE, READY, SLEEPING } = states;
 
 /** What a call of futex costs a thread that joins another. */
 const JOIN_NS = 1_000;
@@ -181,9 +185,8 @@ class SimLoadThread implements LoadThread {
     return this.#sid >= 0 && (this.#run.hints?.client.isIdle(this.#sid) ?? false);
   }
 
-  /** The script with what a thread does at its end. */
-  *script(script: LoadScript): Script {
-    yield* script(this);
+  /** What a thread does at the end of its script. */
+  end(): void {
     this.#has_ended = true;
     this.#run.ended_count++;
     this.#parent?.childEnded(this.#thread.cpu);
@@ -264,8 +267,10 @@ export class SimLoadRun {
     let made: SimLoadThread | undefined;
     this.machine.spawn(
       (thread) => {
-        made = new SimLoadThread(this, thread, parent);
-        return made.script(script);
+        const self = new SimLoadThread(this, thread, parent);
+        thread.on_end = () => self.end();
+        made = self;
+        return script(self);
       },
       name,
       parent_thread,

@@ -181,6 +181,7 @@ export function u64At(words: Int32Array, index: number): number {
 
 /** Stores a non-negative integer below 2^53 as two words, low word first. */
 export function storeU64(words: Int32Array, index: number, value: number): void {
-  words[index] = value % 4294967296 | 0;
-  words[index + 1] = Math.floor(value / 4294967296) | 0;
+  // No remainder: that is a call into C. The conversion to 32 bits drops the high word by itself.
+  words[index] = value | 0;
+  words[index + 1] = (value / 4294967296) | 0;
 }

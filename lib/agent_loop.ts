@@ -5,10 +5,16 @@
  * @module
  */
 import type { Memory } from "../ffi/memory.ts";
-import { type AgentPort, ENODEV, ESTALE } from "../kernels/kernel.ts";
+import type { AgentPort } from "../kernels/kernel.ts";
+import * as errors from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { assertInvariant } from "./invariant.ts";
-import { type Policy, RUN_LOCAL, type Verdict, YIELD } from "./policy.ts";
+import type { Policy, Verdict } from "./policy.ts";
+import * as verdicts from "./policy.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { ENODEV, ESTALE } = errors;
+const { RUN_LOCAL, YIELD } = verdicts;
 
 // Words of the control block through which the main isolate talks to an agent.
 
@@ -55,7 +61,7 @@ export class StepMeter {
 }
 
 /** What a step chose for its yield. */
-export type YieldChoice = Pick<Policy, "yield_barrier" | "yield_flags">;
+export type YieldChoice = Pick<Policy, "yield_barrier" | "yield_flags" | "look_ns">;
 
 /**
  * Carries out what a step decided.

@@ -5,8 +5,14 @@
  *
  * @module
  */
-import { type Abi, PAYLOAD } from "../ffi/abi/abi.ts";
-import {
+import type { Abi } from "../ffi/abi/abi.ts";
+import * as abi_tables from "../ffi/abi/abi.ts";
+import * as abi_constants from "../ffi/abi/constants.ts";
+import { u64At } from "../ffi/memory.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { PAYLOAD } = abi_tables;
+const {
   MSG_CPU_FIRST,
   MSG_CPU_LAST,
   MSG_NOP,
@@ -19,8 +25,7 @@ import {
   MSG_TASK_PRIORITY_CHANGED,
   MSG_TASK_SWITCHTO,
   MSG_TASK_YIELD,
-} from "../ffi/abi/constants.ts";
-import { u64At } from "../ffi/memory.ts";
+} = abi_constants;
 
 /** Reads the fields of one message. */
 export class MessageCursor {

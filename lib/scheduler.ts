@@ -7,7 +7,19 @@
  *
  * @module
  */
-import {
+import * as abi_constants from "../ffi/abi/constants.ts";
+import { storeU64 } from "../ffi/memory.ts";
+import type { AgentContext } from "./agent_context.ts";
+import { discoverTasks, takeBack } from "./discovery.ts";
+import { gtidName } from "./gtid.ts";
+import { MessageCursor } from "./message.ts";
+import type { Policy, Verdict } from "./policy.ts";
+import * as verdicts from "./policy.ts";
+import { assertInvariant } from "./invariant.ts";
+import { type KeptColumns, restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const {
   GHOST_ASSOC_SF_BRAND_NEW,
   GHOST_SW_BOOST_PRIO,
   GHOST_SW_F_CANFREE,
@@ -33,15 +45,8 @@ import {
   MSG_TASK_SWITCHTO,
   MSG_TASK_WAKEUP,
   MSG_TASK_YIELD,
-} from "../ffi/abi/constants.ts";
-import { storeU64 } from "../ffi/memory.ts";
-import type { AgentContext } from "./agent_context.ts";
-import { discoverTasks, takeBack } from "./discovery.ts";
-import { gtidName } from "./gtid.ts";
-import { MessageCursor } from "./message.ts";
-import { type Policy, type Verdict, YIELD } from "./policy.ts";
-import { assertInvariant } from "./invariant.ts";
-import { type KeptColumns, restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";
+} = abi_constants;
+const { YIELD } = verdicts;
 
 const NOTHING_KEPT: KeptColumns = { task: [], global: [] };
 

@@ -4,7 +4,11 @@
  *
  * @module
  */
-import {
+import * as abi_constants from "../ffi/abi/constants.ts";
+import { type Memory, u64At } from "../ffi/memory.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const {
   GHOST_SW_F_INUSE,
   GHOST_SW_TASK_IS_AGENT,
   STATUS_WORD_BYTES,
@@ -14,8 +18,7 @@ import {
   SW_REGION_CAPACITY_WORD,
   SW_REGION_START_WORD,
   SW_RUNTIME_WORD,
-} from "../ffi/abi/constants.ts";
-import { type Memory, u64At } from "../ffi/memory.ts";
+} = abi_constants;
 
 const STRIDE_WORDS = STATUS_WORD_BYTES / 4;
 

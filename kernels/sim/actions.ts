@@ -7,6 +7,12 @@
 
 const ARGUMENT_LIMIT = 17592186044416; // 2^44: four hours and a half in ns
 
+// The operation is in the low bits, so that an action with an argument of less than 2^27 (134 ms)
+// is an integer of 32 bits: a yield of it makes no object, and it is taken apart by shifts.
+const OP_BITS = 4;
+const OP_COUNT = 1 << OP_BITS;
+const OP_MASK = OP_COUNT - 1;
+
 // Operations of an action.
 
 /** Uses the CPU. */
@@ -28,37 +34,37 @@ export type Script = Generator<Action, void, void>;
 
 /** Use the CPU for a time. */
 export function run(ns: number): Action {
-  return OP_RUN * ARGUMENT_LIMIT + argument(ns);
+  return argument(ns) * OP_COUNT + OP_RUN;
 }
 
 /** Block, and wake up after a time. */
 export function sleep(ns: number): Action {
-  return OP_SLEEP * ARGUMENT_LIMIT + argument(ns);
+  return argument(ns) * OP_COUNT + OP_SLEEP;
 }
 
 /** Let others run, if there are any (`sched_yield`). */
 export function yieldCpu(): Action {
-  return OP_YIELD * ARGUMENT_LIMIT;
+  return OP_YIELD;
 }
 
 /** Block until another thread wakes this one. */
 export function block(): Action {
-  return OP_BLOCK * ARGUMENT_LIMIT;
+  return OP_BLOCK;
 }
 
 /** Block, and let the blocked thread `tid` run on this CPU without asking the agent. */
 export function switchTo(tid: number): Action {
-  return OP_SWITCHTO * ARGUMENT_LIMIT + argument(tid);
+  return argument(tid) * OP_COUNT + OP_SWITCHTO;
 }
 
 /** The operation of an action. */
 export function actionOp(action: Action): number {
-  return Math.floor(action / ARGUMENT_LIMIT);
+  return action & OP_MASK;
 }
 
 /** The argument of an action. */
 export function actionArgument(action: Action): number {
-  return action % ARGUMENT_LIMIT;
+  return (action | 0) === action ? action >> OP_BITS : Math.floor(action / OP_COUNT);
 }
 
 function argument(value: number): number {

@@ -4,19 +4,30 @@
  *
  * @module
  */
-import {
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import type { YieldChoice } from "../../lib/agent_loop.ts";
+import * as agent_loop from "../../lib/agent_loop.ts";
+import type { Verdict } from "../../lib/policy.ts";
+import * as verdicts from "../../lib/policy.ts";
+import type { AgentPort } from "../kernel.ts";
+import * as errors from "../kernel.ts";
+import type { SimEnclave } from "./enclave.ts";
+import * as events from "./event_kinds.ts";
+import type { SimMachine } from "./machine.ts";
+import type { SimQueue } from "./producer_ring.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { carryOut } = agent_loop;
+const {
   GHOST_SW_F_CANFREE,
   GHOST_SW_TASK_IS_AGENT,
   MSG_CPU_AGENT_BLOCKED,
   MSG_CPU_AGENT_WAKEUP,
   RTLA_ON_IDLE,
-} from "../../ffi/abi/constants.ts";
-import { carryOut, type YieldChoice } from "../../lib/agent_loop.ts";
-import { AGAIN, type Verdict } from "../../lib/policy.ts";
-import { type AgentPort, EINVAL, ENODEV, ESRCH, ESTALE } from "../kernel.ts";
-import type { SimEnclave } from "./enclave.ts";
-import { EVENT_TIMER, type SimMachine } from "./machine.ts";
-import type { SimQueue } from "./producer_ring.ts";
+} = abi_constants;
+const { AGAIN } = verdicts;
+const { EINVAL, ENODEV, ESRCH, ESTALE } = errors;
+const { EVENT_TIMER } = events;
 
 /** Longest stretch of a spinning agent that is left out. */
 const SPIN_MAX_NS = 1_000_000;
@@ -65,6 +76,8 @@ export class SimAgent implements AgentPort {
   driver: AgentDriver | null = null;
   /** Invalidates the pending step event. */
   step_generation = 0;
+  /** What its status word shows of the CPU; kept by {@linkcode SimMachine.updateAvailability}. */
+  shown: number = -1;
   #state: AgentState = AGENT_READY;
   #in_step = false;
   #wake_on_idle = false;

@@ -4,13 +4,28 @@
  *
  * @module
  */
-import {
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import * as memory from "../../ffi/memory.ts";
+import * as transactions from "../../lib/transaction.ts";
+import type { SimAgent } from "./agent.ts";
+import type { Candidate } from "./commit_checks.ts";
+import * as checks from "./commit_checks.ts";
+import type { SimEnclave } from "./enclave.ts";
+import * as events from "./event_kinds.ts";
+import type { SimMachine } from "./machine.ts";
+import type { SimCpu, SimThread } from "./thread.ts";
+import * as states from "./thread.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { checkCommit } = checks;
+const { storeU64 } = memory;
+const {
   COMMIT_AT_FLAGS,
   COMMIT_AT_SCHEDULE,
   ELIDE_AGENT_BARRIER_INC,
   ELIDE_PREEMPT,
   GHOST_IDLE_GTID,
-  GHOST_TXN_COMPLETE,
+  GHOST_TXN_COMPLETE: COMPLETE,
   GHOST_TXN_POISONED,
   GHOST_TXN_READY,
   INC_AGENT_BARRIER_ON_FAILURE,
@@ -26,28 +41,16 @@ import {
   TXN_STATE_WORD,
   TXN_TASK_BARRIER_WORD,
   TXN_VERSION_WORD,
-} from "../../ffi/abi/constants.ts";
-import { storeU64 } from "../../ffi/memory.ts";
-import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
-import type { SimAgent } from "./agent.ts";
-import { type Candidate, checkCommit } from "./commit_checks.ts";
-import type { SimEnclave } from "./enclave.ts";
-import { EVENT_GREEDY, EVENT_RESCHED, type SimMachine } from "./machine.ts";
-import {
-  LATCHED,
-  MODE_DEFAULT,
-  MODE_GHOST,
-  READY,
-  RUNNING,
-  type SimCpu,
-  type SimThread,
-} from "./thread.ts";
+} = abi_constants;
+const { TXN_STRIDE_WORDS } = transactions;
+const { EVENT_GREEDY, EVENT_RESCHED } = events;
+const { LATCHED, MODE_DEFAULT, MODE_GHOST, READY, RUNNING } = states;
 
 /** Until a member of a sync group looks what to run. */
 const RENDEZVOUS_NS = 40;
 
-/** Who commits. */
-type Caller = SimAgent | "kernel" | "outsider";
+/** Who commits: an agent, the kernel by itself, or a thread that is no agent. */
+type Caller = SimAgent | null;
 
 /** The kernel's side of the transaction records. */
 export class Commits {
@@ -74,7 +77,7 @@ export class Commits {
       is_task_stale: false,
       cpu: machine.cpus[0],
       has_agent: false,
-      is_permitted: false,
+      is_permitted: true,
       is_agent_stale: false,
     };
   }
@@ -83,7 +86,7 @@ export class Commits {
   commitLocal(agent: SimAgent): boolean {
     const cost_ns = this.#machine.options.costs.local_schedule_ns;
     if (!this.#claim(agent.cpu)) return false;
-    return this.#finish(this.#machine.cpus[agent.cpu], agent, cost_ns) === GHOST_TXN_COMPLETE;
+    return this.#finish(this.#machine.cpus[agent.cpu], agent, cost_ns) === COMPLETE;
   }
 
   /** The agent gives its CPU away: what waits for that is committed (COMMIT_AT_SCHEDULE). */
@@ -108,7 +111,9 @@ export class Commits {
   /** A COMMIT_TXN call by a thread that is no agent. */
   commitFromOutside(cpu_id: number): void {
     if (cpu_id >= this.#machine.cpus.length || !this.#claim(cpu_id)) return;
-    this.#commitAndInterrupt(this.#machine.cpus[cpu_id], "outsider", 1);
+    this.#candidate.is_permitted = false;
+    this.#commitAndInterrupt(this.#machine.cpus[cpu_id], null, 1);
+    this.#candidate.is_permitted = true;
   }
 
   /** The CPUs of a mask, the caller's own last. */
@@ -141,7 +146,7 @@ export class Commits {
         this.#setState(cpu_id, GHOST_TXN_POISONED);
       } else if (flags === 0 && !own && this.#commitsLater(target)) {
         continue;
-      } else if (this.#commitAndInterrupt(target, agent, count) !== GHOST_TXN_COMPLETE) {
+      } else if (this.#commitAndInterrupt(target, agent, count) !== COMPLETE) {
         failed = true;
       }
     }
@@ -162,7 +167,7 @@ export class Commits {
     const { costs, faults } = this.#machine.options;
     const target_ns = costs.remote_target_ns + (count - 1) * costs.group_target_extra_ns;
     const state = this.#finish(target, caller, target_ns);
-    if (state !== GHOST_TXN_COMPLETE) return state;
+    if (state !== COMPLETE) return state;
     const flight_ns = costs.remote_total_ns - costs.remote_agent_ns - costs.remote_target_ns;
     const late_ns = faults.roll("ipi_late") ? faults.below(500_000) : 0;
     const at_ns = this.#machine.now_ns + flight_ns + late_ns;
@@ -174,7 +179,7 @@ export class Commits {
   greedyPoint(cpu: SimCpu): void {
     const state = this.#words[cpu.id * TXN_STRIDE_WORDS + TXN_STATE_WORD];
     if (state < 0 || state === GHOST_TXN_READY) return;
-    if (this.#finish(cpu, "kernel", this.#machine.options.costs.remote_target_ns) < 0) {
+    if (this.#finish(cpu, null, this.#machine.options.costs.remote_target_ns) < 0) {
       this.#machine.resched(cpu);
     }
   }
@@ -200,99 +205,96 @@ export class Commits {
   }
 
   #setState(cpu_id: number, state: number): void {
+    const words = this.#words;
+    const { counters, now_ns, trace } = this.#machine;
     const base = cpu_id * TXN_STRIDE_WORDS;
-    storeU64(this.#words, base + TXN_COMMIT_TIME_WORD, this.#machine.now_ns);
-    this.#words[base + TXN_STATE_WORD] = state;
-    const { counters } = this.#machine;
-    if (state === GHOST_TXN_COMPLETE) counters.commit_count++;
+    storeU64(words, base + TXN_COMMIT_TIME_WORD, now_ns);
+    words[base + TXN_STATE_WORD] = state | 0;
+    if (state === COMPLETE) counters.commit_count++;
     else counters.refused_count++;
-    const target = this.#target(cpu_id);
-    this.#machine.trace?.commit(this.#machine.now_ns, cpu_id, target?.tid ?? -1, state);
+    if (trace === null) return;
+    const target = this.#enclave.findAny(
+      words[base + TXN_GTID_WORD],
+      words[base + TXN_GTID_WORD + 1],
+    );
+    trace.commit(now_ns, cpu_id, target === undefined ? -1 : target.tid, state);
   }
 
   /** Validates a claimed transaction and does what it says. */
   #finish(cpu: SimCpu, caller: Caller, cost_ns: number): number {
+    this.#read(cpu);
     const state = this.#validate(cpu, caller);
     this.#moveBarrier(cpu, state);
-    if (state === GHOST_TXN_COMPLETE) this.#apply(cpu, cost_ns);
+    if (state === COMPLETE) this.#apply(cpu, cost_ns);
     this.#setState(cpu.id, state);
     return state;
   }
 
   #moveBarrier(cpu: SimCpu, state: number): void {
+    const { agent } = cpu;
+    if (agent === null) return;
     const { has_rule } = this.#machine.options;
-    const flags = this.#commitFlags(cpu.id);
-    if (cpu.agent === null) return;
-    if (state === GHOST_TXN_COMPLETE) {
-      const elide = (flags & ELIDE_AGENT_BARRIER_INC) !== 0 &&
-        has_rule("commit.elide_barrier_inc");
-      if (!elide && has_rule("commit.barrier_inc")) cpu.agent.bumpBarrier();
-    } else if (
-      (flags & INC_AGENT_BARRIER_ON_FAILURE) !== 0 && has_rule("commit.failure_barrier_inc")
-    ) {
-      cpu.agent.bumpBarrier();
-    }
+    const flags = this.#candidate.commit_flags;
+    const moves = state === COMPLETE
+      ? ((flags & ELIDE_AGENT_BARRIER_INC) === 0 || !has_rule("commit.elide_barrier_inc")) &&
+        has_rule("commit.barrier_inc")
+      : (flags & INC_AGENT_BARRIER_ON_FAILURE) !== 0 && has_rule("commit.failure_barrier_inc");
+    if (moves) agent.bumpBarrier();
   }
 
-  #target(cpu_id: number): SimThread | undefined {
-    const at = cpu_id * TXN_STRIDE_WORDS + TXN_GTID_WORD;
-    return this.#enclave.findAny(this.#words[at], this.#words[at + 1]);
-  }
-
-  /** The gtid of a record if it is 0 or negative (−3 for all below −2), else 1. */
-  #special(cpu_id: number): number {
-    const at = cpu_id * TXN_STRIDE_WORDS + TXN_GTID_WORD;
-    const lo = this.#words[at];
-    const hi = this.#words[at + 1];
-    if (lo === 0 && hi === 0) return 0;
-    if (hi >= 0) return 1;
-    return hi === -1 && lo < 0 && lo > -3 ? lo : -3;
-  }
-
-  /** The checks, in the kernel's order. */
-  #validate(cpu: SimCpu, caller: Caller): number {
+  /** Reads a record into the candidate. */
+  #read(cpu: SimCpu): void {
     const c = this.#candidate;
     const words = this.#words;
     const base = cpu.id * TXN_STRIDE_WORDS;
+    const flags = words[base + TXN_FLAGS_WORD];
+    const lo = words[base + TXN_GTID_WORD];
+    const hi = words[base + TXN_GTID_WORD + 1];
     c.version = words[base + TXN_VERSION_WORD];
     c.record_cpu = words[base + TXN_CPU_WORD];
-    c.run_flags = words[base + TXN_FLAGS_WORD] & 0xffff;
-    c.commit_flags = this.#commitFlags(cpu.id);
-    c.special = this.#special(cpu.id);
+    c.run_flags = flags & 0xffff;
+    c.commit_flags = (flags >> 16) & 0xff;
+    c.special = specialGtid(lo, hi);
+    c.thread = c.special > 0 ? this.#enclave.findAny(lo, hi) : undefined;
+    c.is_agent = c.special > 0 && c.thread === undefined && this.#enclave.isAgentGtid(lo, hi);
+  }
+
+  /** Holds the candidate, just read, against the checks. */
+  #validate(cpu: SimCpu, caller: Caller): number {
+    const c = this.#candidate;
+    const words = this.#words;
+    const enclave = this.#enclave;
+    const base = cpu.id * TXN_STRIDE_WORDS;
+    const { thread } = c;
     c.cpu = cpu;
-    c.has_agent = cpu.enclave === this.#enclave && cpu.agent !== null;
-    c.is_permitted = caller !== "outsider";
-    c.is_agent_stale = typeof caller === "object" && caller.cpu === cpu.id &&
+    c.has_agent = cpu.enclave === enclave && cpu.agent !== null;
+    c.is_agent_stale = caller !== null && caller.cpu === cpu.id &&
       words[base + TXN_AGENT_BARRIER_WORD] !== caller.barrier();
-    const thread = c.special > 0 ? this.#target(cpu.id) : undefined;
-    c.thread = thread;
-    c.is_agent = c.special > 0 && thread === undefined &&
-      this.#enclave.isAgentGtid(words[base + TXN_GTID_WORD], words[base + TXN_GTID_WORD + 1]);
-    c.is_ours = thread !== undefined && thread.enclave === this.#enclave;
+    c.is_ours = thread !== undefined && thread.enclave === enclave;
     c.is_task_stale = thread !== undefined && c.is_ours &&
-      words[base + TXN_TASK_BARRIER_WORD] !== this.#enclave.status.barrier(thread.status_index);
+      words[base + TXN_TASK_BARRIER_WORD] !== enclave.status.barrier(thread.status_index);
     return checkCommit(c, this.#machine.options.has_rule);
   }
 
-  /** What a valid transaction does to its CPU. */
-  #apply(cpu: SimCpu, cost_ns: number): void {
-    const base = cpu.id * TXN_STRIDE_WORDS;
-    const run_flags = this.#words[base + TXN_FLAGS_WORD] & 0xffff;
+  /** What a valid transaction that names no thread does to its CPU. */
+  #applySpecial(cpu: SimCpu, special: number, run_flags: number): void {
     const machine = this.#machine;
-    const special = this.#special(cpu.id);
-    if (special <= 0) {
-      if (cpu.latched !== null) machine.messages.latchedPreempted(cpu);
-      if (cpu.mode === MODE_GHOST && machine.options.has_rule("commit.null_gtid")) {
-        machine.preemptCurrent(cpu, (run_flags & ELIDE_PREEMPT) !== 0);
-      }
-      cpu.run_flags = run_flags;
-      // A latched or running thread of a higher class would have refused the transaction, so the
-      // CPU idles from here on, or as soon as its agent gives it away.
-      cpu.want_not_idle = special === GHOST_IDLE_GTID && cpu.mode !== MODE_DEFAULT &&
-        ((run_flags & NEED_CPU_NOT_IDLE) !== 0 || !machine.options.has_rule("run.need_not_idle"));
-      return;
+    if (cpu.latched !== null) machine.messages.latchedPreempted(cpu);
+    if (cpu.mode === MODE_GHOST && machine.options.has_rule("commit.null_gtid")) {
+      machine.preemptCurrent(cpu, (run_flags & ELIDE_PREEMPT) !== 0);
     }
-    const thread = this.#target(cpu.id);
+    cpu.run_flags = run_flags;
+    // A latched or running thread of a higher class would have refused the transaction, so the
+    // CPU idles from here on, or as soon as its agent gives it away.
+    cpu.want_not_idle = special === GHOST_IDLE_GTID && cpu.mode !== MODE_DEFAULT &&
+      ((run_flags & NEED_CPU_NOT_IDLE) !== 0 || !machine.options.has_rule("run.need_not_idle"));
+  }
+
+  /** What a valid transaction does to its CPU; the candidate has been read from its record. */
+  #apply(cpu: SimCpu, cost_ns: number): void {
+    const { run_flags, special, thread } = this.#candidate;
+    const machine = this.#machine;
+    if (special <= 0) return this.#applySpecial(cpu, special, run_flags);
     // Only mutants get further than this with a thread that cannot be latched.
     if (thread === undefined || thread.enclave === null) return;
     if (thread.state === RUNNING && thread.cpu === cpu.id) {
@@ -308,7 +310,7 @@ export class Commits {
     cpu.latched_cost_ns = cost_ns;
     cpu.latched_flags = run_flags;
     cpu.commit_ns = machine.now_ns;
-    storeU64(this.#words, base + TXN_CPU_SEQNUM_WORD, ++cpu.seqnum);
+    storeU64(this.#words, cpu.id * TXN_STRIDE_WORDS + TXN_CPU_SEQNUM_WORD, ++cpu.seqnum);
     machine.messages.taskLatched(cpu, thread);
   }
 
@@ -331,9 +333,10 @@ export class Commits {
       let state: number | undefined;
       if (this.#claim(cpu_id)) {
         const poisoned = failed && has_rule("sync.poison");
+        this.#read(this.#machine.cpus[cpu_id]);
         state = poisoned ? GHOST_TXN_POISONED : this.#validate(this.#machine.cpus[cpu_id], agent);
       }
-      if (state !== GHOST_TXN_COMPLETE) failed = true;
+      if (state !== COMPLETE) failed = true;
       states.push(state);
     }
     if (failed && has_rule("sync.all_or_none")) {
@@ -344,8 +347,9 @@ export class Commits {
       const target = this.#machine.cpus[cpu_id];
       const state = states[index];
       if (state === undefined) return;
+      this.#read(target);
       this.#moveBarrier(target, state);
-      if (state === GHOST_TXN_COMPLETE) this.#apply(target, costs.remote_target_ns);
+      if (state === COMPLETE) this.#apply(target, costs.remote_target_ns);
       this.#setState(cpu_id, state);
       if (has_rule("sync.release")) {
         this.#words[cpu_id * TXN_STRIDE_WORDS + TXN_OWNER_WORD] = SYNC_GROUP_NOT_OWNED;
@@ -363,9 +367,17 @@ export class Commits {
     list.forEach((cpu_id, index) => {
       const state = states[index];
       if (state === undefined) return;
-      const shown = state === GHOST_TXN_COMPLETE && whole ? GHOST_TXN_POISONED : state;
-      if (shown !== GHOST_TXN_COMPLETE) this.#moveBarrier(this.#machine.cpus[cpu_id], shown);
+      const shown = state === COMPLETE && whole ? GHOST_TXN_POISONED : state;
+      this.#read(this.#machine.cpus[cpu_id]);
+      if (shown !== COMPLETE) this.#moveBarrier(this.#machine.cpus[cpu_id], shown);
       this.#setState(cpu_id, shown);
     });
   }
+}
+
+/** A gtid if it is 0 or negative (−3 for all below −2), else 1. */
+function specialGtid(lo: number, hi: number): number {
+  if (lo === 0 && hi === 0) return 0;
+  if (hi >= 0) return 1;
+  return hi === -1 && lo < 0 && lo > -3 ? lo : -3;
 }

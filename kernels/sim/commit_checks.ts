@@ -4,7 +4,13 @@
  *
  * @module
  */
-import {
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import type { RuleName } from "./rules.ts";
+import type { SimCpu, SimThread } from "./thread.ts";
+import * as states from "./thread.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const {
   ALLOW_TASK_ONCPU,
   COMMIT_AT_FLAGS,
   COMMIT_FLAGS_ALL,
@@ -30,18 +36,8 @@ import {
   NEED_CPU_NOT_IDLE,
   RTLA_ON_IDLE,
   RUN_FLAGS_ALL,
-} from "../../ffi/abi/constants.ts";
-import type { RuleName } from "./rules.ts";
-import {
-  DEAD,
-  LATCHED,
-  MODE_DEFAULT,
-  MODE_GHOST,
-  READY,
-  RUNNING,
-  type SimCpu,
-  type SimThread,
-} from "./thread.ts";
+} = abi_constants;
+const { DEAD, LATCHED, MODE_DEFAULT, MODE_GHOST, READY, RUNNING } = states;
 
 const BOTH_BARRIER_FLAGS = ELIDE_AGENT_BARRIER_INC | INC_AGENT_BARRIER_ON_FAILURE;
 
@@ -81,138 +77,133 @@ interface Check {
   readonly rule: RuleName;
   /** State of a transaction that does not pass. */
   readonly state: number;
-  /** True if the transaction does not pass. */
-  readonly fails: (candidate: Candidate) => boolean;
 }
 
-function isOnOtherCpu(c: Candidate): boolean {
-  return c.thread?.state === RUNNING &&
-    ((c.commit_flags & ALLOW_TASK_ONCPU) === 0 || c.thread.cpu !== c.cpu.id);
+// The checks by number: the bit that says that a transaction does not pass.
+const VERSION = 0;
+const CPU_MATCH = 1;
+const RUN_FLAGS_KNOWN = 2;
+const ON_IDLE = 3;
+const NOT_IDLE = 4;
+const AGENT_RUN_FLAGS = 5;
+const COMMIT_FLAGS_KNOWN = 6;
+const ONE_COMMIT_POINT = 7;
+const ONE_BARRIER_FLAG = 8;
+const CPU_ONLINE = 9;
+const TARGET_AGENT = 10;
+const TARGET_UNKNOWN = 11;
+const TARGET_DEPARTED = 12;
+const TARGET_GATED = 13;
+const TARGET_NOT_GHOST = 14;
+const TARGET_DEAD = 15;
+const TASK_BARRIER = 16;
+const RUNNABLE = 17;
+const ON_CPU = 18;
+const TARGET_RESERVED = 19;
+const NO_AGENT = 20;
+const PERMITTED = 21;
+const DO_NOT_PREEMPT_CHECK = 22;
+const CPU_AVAILABLE = 23;
+const AGENT_BARRIER = 24;
+
+/** The checks in the kernel's order: of the record, of the target, of the CPU and the caller. */
+const CHECKS: readonly Check[] = [
+  { rule: "commit.version", state: GHOST_TXN_UNSUPPORTED_VERSION },
+  { rule: "commit.cpu_match", state: GHOST_TXN_INVALID_CPU },
+  { rule: "commit.run_flags_known", state: GHOST_TXN_INVALID_FLAGS },
+  { rule: "commit.rtla_on_idle", state: GHOST_TXN_INVALID_FLAGS },
+  { rule: "commit.need_cpu_not_idle", state: GHOST_TXN_INVALID_FLAGS },
+  { rule: "commit.agent_run_flags", state: GHOST_TXN_INVALID_FLAGS },
+  { rule: "commit.commit_flags_known", state: GHOST_TXN_INVALID_FLAGS },
+  { rule: "commit.one_commit_point", state: GHOST_TXN_INVALID_FLAGS },
+  { rule: "commit.one_barrier_flag", state: GHOST_TXN_INVALID_FLAGS },
+  { rule: "commit.cpu_online", state: GHOST_TXN_CPU_OFFLINE },
+  { rule: "commit.target_agent", state: GHOST_TXN_INVALID_TARGET },
+  { rule: "commit.target_unknown", state: GHOST_TXN_TARGET_NOT_FOUND },
+  { rule: "commit.target_departed", state: GHOST_TXN_TARGET_STALE },
+  { rule: "commit.target_gated", state: GHOST_TXN_TARGET_STALE },
+  { rule: "commit.target_not_ghost", state: GHOST_TXN_INVALID_TARGET },
+  { rule: "commit.target_dead", state: GHOST_TXN_TARGET_STALE },
+  { rule: "commit.task_barrier", state: GHOST_TXN_TARGET_STALE },
+  { rule: "commit.runnable", state: GHOST_TXN_TARGET_NOT_RUNNABLE },
+  { rule: "commit.oncpu", state: GHOST_TXN_TARGET_ONCPU },
+  { rule: "commit.target_reserved", state: GHOST_TXN_INVALID_TARGET },
+  { rule: "commit.no_agent", state: GHOST_TXN_NO_AGENT },
+  { rule: "commit.not_permitted", state: GHOST_TXN_NOT_PERMITTED },
+  { rule: "commit.do_not_preempt", state: GHOST_TXN_AGENT_STALE },
+  { rule: "commit.cpu_avail", state: GHOST_TXN_CPU_UNAVAIL },
+  { rule: "commit.agent_barrier", state: GHOST_TXN_AGENT_STALE },
+];
+
+/** Checks of the record itself that it does not pass. */
+function recordFaults(c: Candidate): number {
+  const { run_flags, commit_flags, special } = c;
+  let faults = 0;
+  if (c.version !== 0) faults |= 1 << VERSION;
+  if (c.record_cpu !== c.cpu.id) faults |= 1 << CPU_MATCH;
+  if (run_flags !== 0) {
+    if ((run_flags & ~RUN_FLAGS_ALL) !== 0) faults |= 1 << RUN_FLAGS_KNOWN;
+    if ((run_flags & RTLA_ON_IDLE) !== 0 && special < 0) faults |= 1 << ON_IDLE;
+    const not_idle = (run_flags & NEED_CPU_NOT_IDLE) !== 0;
+    if (not_idle && special !== GHOST_IDLE_GTID) faults |= 1 << NOT_IDLE;
+    if (special === GHOST_AGENT_GTID) faults |= 1 << AGENT_RUN_FLAGS;
+  }
+  if ((commit_flags & ~COMMIT_FLAGS_ALL) !== 0) faults |= 1 << COMMIT_FLAGS_KNOWN;
+  if ((commit_flags & COMMIT_AT_FLAGS) === COMMIT_AT_FLAGS) faults |= 1 << ONE_COMMIT_POINT;
+  if ((commit_flags & BOTH_BARRIER_FLAGS) === BOTH_BARRIER_FLAGS) faults |= 1 << ONE_BARRIER_FLAG;
+  if (!c.cpu.online) faults |= 1 << CPU_ONLINE;
+  return faults;
 }
 
-/** Checks of the record itself. */
-const RECORD_CHECKS: readonly Check[] = [
-  {
-    rule: "commit.version",
-    state: GHOST_TXN_UNSUPPORTED_VERSION,
-    fails: (c) => c.version !== 0,
-  },
-  {
-    rule: "commit.cpu_match",
-    state: GHOST_TXN_INVALID_CPU,
-    fails: (c) => c.record_cpu !== c.cpu.id,
-  },
-  {
-    rule: "commit.run_flags_known",
-    state: GHOST_TXN_INVALID_FLAGS,
-    fails: (c) => (c.run_flags & ~RUN_FLAGS_ALL) !== 0,
-  },
-  {
-    rule: "commit.rtla_on_idle",
-    state: GHOST_TXN_INVALID_FLAGS,
-    fails: (c) => (c.run_flags & RTLA_ON_IDLE) !== 0 && c.special < 0,
-  },
-  {
-    rule: "commit.need_cpu_not_idle",
-    state: GHOST_TXN_INVALID_FLAGS,
-    fails: (c) => (c.run_flags & NEED_CPU_NOT_IDLE) !== 0 && c.special !== GHOST_IDLE_GTID,
-  },
-  {
-    rule: "commit.agent_run_flags",
-    state: GHOST_TXN_INVALID_FLAGS,
-    fails: (c) => c.special === GHOST_AGENT_GTID && c.run_flags !== 0,
-  },
-  {
-    rule: "commit.commit_flags_known",
-    state: GHOST_TXN_INVALID_FLAGS,
-    fails: (c) => (c.commit_flags & ~COMMIT_FLAGS_ALL) !== 0,
-  },
-  {
-    rule: "commit.one_commit_point",
-    state: GHOST_TXN_INVALID_FLAGS,
-    fails: (c) => (c.commit_flags & COMMIT_AT_FLAGS) === COMMIT_AT_FLAGS,
-  },
-  {
-    rule: "commit.one_barrier_flag",
-    state: GHOST_TXN_INVALID_FLAGS,
-    fails: (c) => (c.commit_flags & BOTH_BARRIER_FLAGS) === BOTH_BARRIER_FLAGS,
-  },
-  { rule: "commit.cpu_online", state: GHOST_TXN_CPU_OFFLINE, fails: (c) => !c.cpu.online },
-];
+/** Checks of the target that it does not pass. */
+function targetFaults(c: Candidate): number {
+  const { thread, special } = c;
+  if (thread !== undefined) return c.is_ours ? taskFaults(c, thread) : strangerFaults(thread);
+  let faults = 0;
+  if (special === GHOST_AGENT_GTID || c.is_agent) faults |= 1 << TARGET_AGENT;
+  if (special > 0 && !c.is_agent) faults |= 1 << TARGET_UNKNOWN;
+  if (special < GHOST_IDLE_GTID) faults |= 1 << TARGET_RESERVED;
+  return faults;
+}
 
-/** Checks of the target. */
-const TARGET_CHECKS: readonly Check[] = [
-  {
-    rule: "commit.target_agent",
-    state: GHOST_TXN_INVALID_TARGET,
-    fails: (c) => c.special === GHOST_AGENT_GTID || c.is_agent,
-  },
-  {
-    rule: "commit.target_unknown",
-    state: GHOST_TXN_TARGET_NOT_FOUND,
-    fails: (c) => c.special > 0 && c.thread === undefined && !c.is_agent,
-  },
-  {
-    rule: "commit.target_departed",
-    state: GHOST_TXN_TARGET_STALE,
-    fails: (c) =>
-      c.thread !== undefined && c.thread.state !== DEAD && !c.is_ours &&
-      c.thread.departed_index >= 0,
-  },
-  {
-    rule: "commit.target_gated",
-    state: GHOST_TXN_TARGET_STALE,
-    fails: (c) => c.thread !== undefined && (c.thread.gated || c.thread.new_pending),
-  },
-  {
-    rule: "commit.target_not_ghost",
-    state: GHOST_TXN_INVALID_TARGET,
-    fails: (c) => c.thread !== undefined && c.thread.state !== DEAD && !c.is_ours,
-  },
-  {
-    rule: "commit.target_dead",
-    state: GHOST_TXN_TARGET_STALE,
-    fails: (c) => c.thread?.state === DEAD,
-  },
-  { rule: "commit.task_barrier", state: GHOST_TXN_TARGET_STALE, fails: (c) => c.is_task_stale },
-  {
-    rule: "commit.runnable",
-    state: GHOST_TXN_TARGET_NOT_RUNNABLE,
-    fails: (c) =>
-      c.is_ours && c.thread?.state !== READY && c.thread?.state !== LATCHED &&
-      c.thread?.state !== RUNNING,
-  },
-  {
-    rule: "commit.oncpu",
-    state: GHOST_TXN_TARGET_ONCPU,
-    fails: (c) => c.is_ours && isOnOtherCpu(c),
-  },
-  {
-    rule: "commit.target_reserved",
-    state: GHOST_TXN_INVALID_TARGET,
-    fails: (c) => c.special < GHOST_IDLE_GTID,
-  },
-];
+/** A thread of the enclave. */
+function taskFaults(c: Candidate, thread: SimThread): number {
+  const { state } = thread;
+  let faults = 0;
+  if (thread.gated || thread.new_pending) faults |= 1 << TARGET_GATED;
+  if (c.is_task_stale) faults |= 1 << TASK_BARRIER;
+  if (state === READY) return faults;
+  if (state === RUNNING) {
+    const may_stay = (c.commit_flags & ALLOW_TASK_ONCPU) !== 0 && thread.cpu === c.cpu.id;
+    if (!may_stay) faults |= 1 << ON_CPU;
+  } else if (state !== LATCHED) {
+    faults |= 1 << RUNNABLE;
+    if (state === DEAD) faults |= 1 << TARGET_DEAD;
+  }
+  return faults;
+}
 
-/** Checks of the CPU and of the caller. */
-const CPU_CHECKS: readonly Check[] = [
-  { rule: "commit.no_agent", state: GHOST_TXN_NO_AGENT, fails: (c) => !c.has_agent },
-  { rule: "commit.not_permitted", state: GHOST_TXN_NOT_PERMITTED, fails: (c) => !c.is_permitted },
-  {
-    rule: "commit.do_not_preempt",
-    state: GHOST_TXN_AGENT_STALE,
-    fails: (c) => (c.run_flags & DO_NOT_PREEMPT) !== 0 && c.cpu.mode === MODE_GHOST,
-  },
-  {
-    rule: "commit.cpu_avail",
-    state: GHOST_TXN_CPU_UNAVAIL,
-    fails: (c) => c.cpu.mode === MODE_DEFAULT || c.cpu.waiting.length > 0,
-  },
-  { rule: "commit.agent_barrier", state: GHOST_TXN_AGENT_STALE, fails: (c) => c.is_agent_stale },
-];
+/** A thread that has left the enclave or was never in it. */
+function strangerFaults(thread: SimThread): number {
+  let faults = 0;
+  if (thread.gated || thread.new_pending) faults |= 1 << TARGET_GATED;
+  if (thread.state === DEAD) return faults | (1 << TARGET_DEAD);
+  if (thread.departed_index >= 0) faults |= 1 << TARGET_DEPARTED;
+  return faults | (1 << TARGET_NOT_GHOST);
+}
 
-const CHECKS: readonly Check[] = [...RECORD_CHECKS, ...TARGET_CHECKS, ...CPU_CHECKS];
-const REVERSED_CHECKS: readonly Check[] = CHECKS.toReversed();
+/** Checks of the CPU and of the caller that it does not pass. */
+function cpuFaults(c: Candidate): number {
+  const { cpu } = c;
+  let faults = 0;
+  if (!c.has_agent) faults |= 1 << NO_AGENT;
+  if (!c.is_permitted) faults |= 1 << PERMITTED;
+  const keeps_task = (c.run_flags & DO_NOT_PREEMPT) !== 0;
+  if (keeps_task && cpu.mode === MODE_GHOST) faults |= 1 << DO_NOT_PREEMPT_CHECK;
+  if (cpu.mode === MODE_DEFAULT || cpu.waiting.length > 0) faults |= 1 << CPU_AVAILABLE;
+  if (c.is_agent_stale) faults |= 1 << AGENT_BARRIER;
+  return faults;
+}
 
 /**
  * Holds a transaction against the checks.
@@ -225,9 +216,13 @@ export function checkCommit(
   candidate: Candidate,
   has_rule: (name: RuleName) => boolean,
 ): number {
-  const checks = has_rule("commit.order") ? CHECKS : REVERSED_CHECKS;
-  for (const check of checks) {
-    if (check.fails(candidate) && has_rule(check.rule)) return check.state;
-  }
-  return GHOST_TXN_COMPLETE;
+  const faults = recordFaults(candidate) | targetFaults(candidate) | cpuFaults(candidate);
+  return faults === 0 ? GHOST_TXN_COMPLETE : refusal(faults, has_rule);
+}
+
+/** The state that a set of faults makes: that of the first one whose rule is in force. */
+function refusal(faults: number, has_rule: (name: RuleName) => boolean): number {
+  const broken = CHECKS.filter(({ rule }, bit) => ((faults >> bit) & 1) !== 0 && has_rule(rule));
+  const decisive = has_rule("commit.order") ? broken[0] : broken.at(-1);
+  return decisive === undefined ? GHOST_TXN_COMPLETE : decisive.state;
 }

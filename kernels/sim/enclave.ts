@@ -5,7 +5,23 @@
  * @module
  */
 import type { Abi } from "../../ffi/abi/abi.ts";
-import {
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import * as transactions from "../../lib/transaction.ts";
+import type { AgentPort, EnclaveControl, Queue } from "../kernel.ts";
+import * as errors from "../kernel.ts";
+import { SimAgent } from "./agent.ts";
+import * as agents from "./agent.ts";
+import { Commits } from "./commit.ts";
+import * as events from "./event_kinds.ts";
+import type { SimMachine } from "./machine.ts";
+import { SimQueue, validElemCount } from "./producer_ring.ts";
+import type { RuleName } from "./rules.ts";
+import { StatusRegion } from "./status_region.ts";
+import { type SimThread, ThreadList } from "./thread.ts";
+import * as states from "./thread.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const {
   CPU_DATA_BYTES,
   GHOST_ASSOC_SF_ALREADY,
   GHOST_ASSOC_SF_BRAND_NEW,
@@ -17,32 +33,13 @@ import {
   TXN_CPU_WORD,
   TXN_OWNER_WORD,
   TXN_STATE_WORD,
-} from "../../ffi/abi/constants.ts";
-import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
-import {
-  type AgentPort,
-  EBADF,
-  EBUSY,
-  EEXIST,
-  EINVAL,
-  type EnclaveControl,
-  ENODEV,
-  ENOENT,
-  ENOMEM,
-  ENXIO,
-  EPERM,
-  ESRCH,
-  ESTALE,
-  EXDEV,
-  type Queue,
-} from "../kernel.ts";
-import { AGENT_GTID_HI, SimAgent } from "./agent.ts";
-import { Commits } from "./commit.ts";
-import { EVENT_RUNNABLE_TIMEOUT, EVENT_TICK, type SimMachine } from "./machine.ts";
-import { SimQueue, validElemCount } from "./producer_ring.ts";
-import type { RuleName } from "./rules.ts";
-import { StatusRegion } from "./status_region.ts";
-import { DEAD, LATCHED, READY, RUNNING, type SimThread, SLEEPING, ThreadList } from "./thread.ts";
+} = abi_constants;
+const { TXN_STRIDE_WORDS } = transactions;
+const { EBADF, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOMEM, ENXIO, EPERM, ESRCH, ESTALE, EXDEV } =
+  errors;
+const { AGENT_GTID_HI } = agents;
+const { EVENT_RUNNABLE_TIMEOUT, EVENT_TICK } = events;
+const { DEAD, LATCHED, READY, RUNNING, SLEEPING } = states;
 
 const MILLISECOND_NS = 1_000_000;
 

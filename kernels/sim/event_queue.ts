@@ -2,10 +2,33 @@
  * Pending events of the simulated machine, ordered by time and then by the order in which they
  * were scheduled, so that equal times do not depend on anything but the run itself.
  *
+ * Most events come microseconds after they were scheduled. Those of the next {@linkcode SPAN_NS}
+ * wait in buckets of half a microsecond, each a short sorted list: to schedule and to take one
+ * costs the same however many wait. Later ones wait in a heap, and move over when the window
+ * reaches them.
+ *
  * @module
  */
+import { FarEvents } from "./far_events.ts";
 
-/** A binary heap over typed arrays; events are three integers and a time. */
+const BUCKET_NS = 512;
+const BUCKET_COUNT = 256;
+const BUCKET_MASK = BUCKET_COUNT - 1;
+const BIT_WORDS = BUCKET_COUNT / 32;
+/** How far the window of the buckets reaches. */
+const SPAN_NS = BUCKET_NS * BUCKET_COUNT;
+const NONE = -1;
+
+// One array of words for all, so that compiled code looks it up once per call: first and last slot
+// of each bucket, a bit for each bucket that is in use, then the slots.
+const FIRST = 0;
+const LAST = BUCKET_COUNT;
+const IN_USE = 2 * BUCKET_COUNT;
+const SLOTS = IN_USE + BIT_WORDS;
+/** Words of a slot: the one behind it in its bucket or among the free ones, kind, a, b. */
+const SLOT_WORDS = 4;
+
+/** The queue; an event is a time and three integers of 32 bits. */
 export class EventQueue {
   /** Events taken so far. */
   taken_count = 0;
@@ -15,16 +38,22 @@ export class EventQueue {
   a = 0;
   /** Second argument of the event taken last. */
   b = 0;
-  #capacity: number;
+  /** Time of the next event in ns, or Infinity. */
+  next_ns: number = Infinity;
   #size = 0;
-  #next_order = 0;
-  #free: Int32Array;
-  #heap: Int32Array;
-  #time: Float64Array;
-  #order: Float64Array;
-  #kinds: Int32Array;
-  #as: Int32Array;
-  #bs: Int32Array;
+  #capacity: number;
+  /** Slot of the next event if it is in a bucket, else NONE. */
+  #next = NONE;
+  #free = 0;
+  /** Bucket of the event taken last; the window begins there. */
+  #bucket = 0;
+  // Not small integers at first, so that V8 keeps doubles in these fields from the start.
+  #window_start_ns: number = NaN;
+  #bucket_end_ns: number = NaN;
+  #window_end_ns: number = NaN;
+  #words: Int32Array;
+  #times: Float64Array;
+  readonly #far: FarEvents;
 
   /**
    * Makes an empty queue.
@@ -33,13 +62,18 @@ export class EventQueue {
    */
   constructor(capacity = 256) {
     this.#capacity = capacity;
-    this.#heap = new Int32Array(capacity);
-    this.#free = Int32Array.from({ length: capacity }, (_, index) => index);
-    this.#time = new Float64Array(capacity);
-    this.#order = new Float64Array(capacity);
-    this.#kinds = new Int32Array(capacity);
-    this.#as = new Int32Array(capacity);
-    this.#bs = new Int32Array(capacity);
+    this.#words = new Int32Array(SLOTS + capacity * SLOT_WORDS);
+    this.#words.fill(NONE, 0, IN_USE);
+    this.#times = new Float64Array(capacity);
+    this.#linkFree(0);
+    this.#far = new FarEvents(capacity);
+    this.#moveWindow(0);
+  }
+
+  #linkFree(from: number): void {
+    for (let slot = from; slot < this.#capacity; slot++) {
+      this.#words[SLOTS + slot * SLOT_WORDS] = slot + 1;
+    }
   }
 
   /** Number of pending events. */
@@ -49,84 +83,133 @@ export class EventQueue {
 
   /** Time of the next event in ns, or Infinity. */
   nextTimeNs(): number {
-    return this.#size === 0 ? Infinity : this.#time[this.#heap[0]];
+    return this.next_ns;
   }
 
   /** Kind of the next event, or −1. */
   nextKind(): number {
-    return this.#size === 0 ? -1 : this.#kinds[this.#heap[0]];
+    if (this.#size === 0) return -1;
+    const slot = this.#next >= 0 ? this.#next : this.#far.nextSlot();
+    return this.#words[SLOTS + slot * SLOT_WORDS + 1];
   }
 
   /** Schedules an event. */
   push(time_ns: number, kind: number, a: number, b: number): void {
-    if (this.#size === this.#capacity) this.#grow();
-    const slot = this.#free[this.#size];
-    this.#time[slot] = time_ns;
-    this.#order[slot] = this.#next_order++;
-    this.#kinds[slot] = kind;
-    this.#as[slot] = a;
-    this.#bs[slot] = b;
-    let at = this.#size++;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      const above = this.#heap[parent];
-      if (!this.#before(slot, above)) break;
-      this.#heap[at] = above;
-      at = parent;
+    const slot = this.#free;
+    if (slot === this.#capacity) this.#grow();
+    const words = this.#words;
+    const at = SLOTS + slot * SLOT_WORDS;
+    this.#free = words[at];
+    this.#size++;
+    words[at + 1] = kind | 0;
+    words[at + 2] = a | 0;
+    words[at + 3] = b | 0;
+    this.#times[slot] = time_ns;
+    if (time_ns < this.#window_end_ns) this.#insert(slot, time_ns);
+    else this.#far.push(slot, time_ns);
+    if (time_ns < this.next_ns) this.next_ns = time_ns;
+  }
+
+  /**
+   * Puts an event into its bucket, behind those of the same time: it was scheduled after them. An
+   * event that is late already belongs to the first bucket.
+   */
+  #insert(slot: number, time_ns: number): void {
+    const words = this.#words;
+    const times = this.#times;
+    const bucket = time_ns < this.#window_start_ns
+      ? this.#bucket
+      : (time_ns / BUCKET_NS) & BUCKET_MASK;
+    const last = words[LAST + bucket];
+    const at = SLOTS + slot * SLOT_WORDS;
+    if (last < 0) {
+      words[FIRST + bucket] = slot;
+      words[LAST + bucket] = slot;
+      words[at] = NONE;
+      words[IN_USE + (bucket >> 5)] |= 1 << (bucket & 31);
+    } else if (times[last] <= time_ns) {
+      words[SLOTS + last * SLOT_WORDS] = slot;
+      words[LAST + bucket] = slot;
+      words[at] = NONE;
+    } else {
+      // Before the first one that is later.
+      let link = FIRST + bucket;
+      let after = words[link];
+      while (times[after] <= time_ns) {
+        link = SLOTS + after * SLOT_WORDS;
+        after = words[link];
+      }
+      words[link] = slot;
+      words[at] = after;
     }
-    this.#heap[at] = slot;
+    const next = this.#next;
+    if (next < 0 || time_ns < times[next]) this.#next = slot;
   }
 
   /** Takes the next event into {@linkcode kind}, {@linkcode a} and {@linkcode b}. */
   pop(): void {
-    const slot = this.#heap[0];
-    this.kind = this.#kinds[slot];
-    this.a = this.#as[slot];
-    this.b = this.#bs[slot];
-    this.taken_count++;
-    const last = this.#heap[--this.#size];
-    this.#free[this.#size] = slot;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= this.#size) break;
-      const right = child + 1;
-      if (right < this.#size && this.#before(this.#heap[right], this.#heap[child])) child = right;
-      if (!this.#before(this.#heap[child], last)) break;
-      this.#heap[at] = this.#heap[child];
-      at = child;
+    if (this.#next < 0 || this.next_ns >= this.#bucket_end_ns) {
+      this.#moveWindow(this.next_ns);
     }
-    this.#heap[at] = last;
+    const words = this.#words;
+    const slot = this.#next;
+    const bucket = this.#bucket;
+    const at = SLOTS + slot * SLOT_WORDS;
+    this.kind = words[at + 1];
+    this.a = words[at + 2];
+    this.b = words[at + 3];
+    this.taken_count++;
+    this.#size--;
+    const after = words[at];
+    words[at] = this.#free;
+    this.#free = slot;
+    words[FIRST + bucket] = after;
+    let next = after;
+    if (after < 0) {
+      words[LAST + bucket] = NONE;
+      words[IN_USE + (bucket >> 5)] &= ~(1 << (bucket & 31));
+      next = this.#firstFrom(bucket);
+    }
+    this.#next = next;
+    this.next_ns = next >= 0 ? this.#times[next] : this.#far.nextTimeNs();
   }
 
-  #before(a: number, b: number): boolean {
-    const time_a = this.#time[a];
-    const time_b = this.#time[b];
-    return time_a < time_b || (time_a === time_b && this.#order[a] < this.#order[b]);
+  /** Lets the window begin with the bucket of a time; what is before its new end moves over. */
+  #moveWindow(time_ns: number): void {
+    const start = Math.floor(time_ns / BUCKET_NS);
+    const end_ns = start * BUCKET_NS + SPAN_NS;
+    this.#window_start_ns = start * BUCKET_NS;
+    this.#bucket_end_ns = start * BUCKET_NS + BUCKET_NS;
+    this.#window_end_ns = end_ns;
+    this.#bucket = start & BUCKET_MASK;
+    const far = this.#far;
+    for (let far_ns = far.nextTimeNs(); far_ns < end_ns; far_ns = far.nextTimeNs()) {
+      this.#insert(far.pop(), far_ns);
+    }
+  }
+
+  /** First slot of the first bucket in use, from one on and around; NONE if all are empty. */
+  #firstFrom(bucket: number): number {
+    const words = this.#words;
+    let index = bucket >> 5;
+    let bits = words[IN_USE + index] & (-1 << (bucket & 31));
+    for (let count = 0; bits === 0; count++) {
+      if (count === BIT_WORDS) return NONE;
+      index = (index + 1) & (BIT_WORDS - 1);
+      bits = words[IN_USE + index];
+    }
+    return words[FIRST + ((index << 5) | (31 - Math.clz32(bits & -bits)))];
   }
 
   #grow(): void {
     const old = this.#capacity;
     this.#capacity = old * 2;
-    this.#heap = copyInt32(this.#heap, this.#capacity);
-    this.#free = copyInt32(this.#free, this.#capacity);
-    for (let slot = old; slot < this.#capacity; slot++) this.#free[slot] = slot;
-    this.#kinds = copyInt32(this.#kinds, this.#capacity);
-    this.#as = copyInt32(this.#as, this.#capacity);
-    this.#bs = copyInt32(this.#bs, this.#capacity);
-    this.#time = copyFloat64(this.#time, this.#capacity);
-    this.#order = copyFloat64(this.#order, this.#capacity);
+    const words = new Int32Array(SLOTS + this.#capacity * SLOT_WORDS);
+    words.set(this.#words);
+    this.#words = words;
+    this.#linkFree(old);
+    const times = new Float64Array(this.#capacity);
+    times.set(this.#times);
+    this.#times = times;
   }
-}
-
-function copyInt32(from: Int32Array, length: number): Int32Array {
-  const to = new Int32Array(length);
-  to.set(from);
-  return to;
-}
-
-function copyFloat64(from: Float64Array, length: number): Float64Array {
-  const to = new Float64Array(length);
-  to.set(from);
-  return to;
 }

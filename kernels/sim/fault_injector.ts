@@ -4,14 +4,20 @@
  *
  * @module
  */
-import { TXN_GTID_WORD } from "../../ffi/abi/constants.ts";
-import { TXN_STRIDE_WORDS } from "../../lib/transaction.ts";
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import * as transactions from "../../lib/transaction.ts";
 import { run, type Script, sleep } from "./actions.ts";
 import type { SimAgent } from "./agent.ts";
 import type { FaultName, FaultTable } from "./faults.ts";
 import type { SimMachine } from "./machine.ts";
 import { interruptWithSwitchto } from "./script_runner.ts";
-import { DEAD, MODE_GHOST, READY, type SimCpu, type SimThread, SLEEPING } from "./thread.ts";
+import type { SimCpu, SimThread } from "./thread.ts";
+import * as states from "./thread.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { TXN_GTID_WORD } = abi_constants;
+const { TXN_STRIDE_WORDS } = transactions;
+const { DEAD, MODE_GHOST, READY, SLEEPING } = states;
 
 /** Injects faults into a machine. */
 export class FaultInjector {

@@ -4,9 +4,16 @@
  *
  * @module
  */
-import { GHOST_SW_TASK_ONCPU } from "../../ffi/abi/constants.ts";
+import * as abi_constants from "../../ffi/abi/constants.ts";
 import { InvariantError } from "../../lib/invariant.ts";
-import {
+import * as events from "./event_kinds.ts";
+import type { SimMachine } from "./machine.ts";
+import type { SimCpu, SimThread } from "./thread.ts";
+import * as states from "./thread.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { GHOST_SW_TASK_ONCPU } = abi_constants;
+const {
   EVENT_AGENT_STEP,
   EVENT_AGENT_WAKE,
   EVENT_GREEDY,
@@ -16,20 +23,8 @@ import {
   EVENT_TICK,
   EVENT_TIMER,
   EVENT_WAKE,
-  type SimMachine,
-} from "./machine.ts";
-import {
-  DEAD,
-  LATCHED,
-  MODE_AGENT,
-  MODE_DEFAULT,
-  MODE_GHOST,
-  MODE_IDLE,
-  READY,
-  RUNNING,
-  type SimCpu,
-  type SimThread,
-} from "./thread.ts";
+} = events;
+const { DEAD, LATCHED, MODE_AGENT, MODE_DEFAULT, MODE_GHOST, MODE_IDLE, READY, RUNNING } = states;
 
 function broken(machine: SimMachine, text: string): never {
   throw new InvariantError(`at ${machine.now_ns} ns: ${text}`);
@@ -45,7 +40,8 @@ export function checkEvent(machine: SimMachine, kind: number, a: number): void {
     case EVENT_WAKE: {
       const thread = machine.threads[a - machine.first_tid];
       checkThread(machine, thread);
-      checkCpu(machine, machine.cpus[thread.cpu]);
+      const cpu = machine.cpus[thread.cpu];
+      if (!cpu.is_touched) checkCpu(machine, cpu);
       break;
     }
     case EVENT_AGENT_STEP:
@@ -54,13 +50,16 @@ export function checkEvent(machine: SimMachine, kind: number, a: number): void {
     case EVENT_SLICE_END:
     case EVENT_TICK:
     case EVENT_GREEDY:
-    case EVENT_TIMER:
-      checkCpu(machine, machine.cpus[a]);
+    case EVENT_TIMER: {
+      const cpu = machine.cpus[a];
+      if (!cpu.is_touched) checkCpu(machine, cpu);
       break;
+    }
     default:
       // A call or a timeout is about no CPU in particular: what it touched is in the list.
   }
-  for (let cpu = machine.touched.pop(); cpu !== undefined; cpu = machine.touched.pop()) {
+  for (let cpu = machine.first_touched; cpu !== null; cpu = machine.first_touched) {
+    machine.first_touched = cpu.next_touched;
     cpu.is_touched = false;
     checkCpu(machine, cpu);
   }

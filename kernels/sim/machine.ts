@@ -5,63 +5,49 @@
  *
  * @module
  */
-import {
-  ELIDE_PREEMPT,
-  GHOST_SW_TASK_ONCPU,
-  GHOST_SW_TASK_RUNNABLE,
-  RTLA_ON_IDLE,
-} from "../../ffi/abi/constants.ts";
+import * as abi_constants from "../../ffi/abi/constants.ts";
 import type { Abi } from "../../ffi/abi/abi.ts";
 import { InvariantError } from "../../lib/invariant.ts";
 import type { SimAgent } from "./agent.ts";
 import type { SimCosts } from "./costs.ts";
 import type { SimEnclave } from "./enclave.ts";
+import * as events from "./event_kinds.ts";
 import { EventQueue } from "./event_queue.ts";
 import type { FaultTable } from "./faults.ts";
 import { FaultInjector } from "./fault_injector.ts";
-import { checkEvent } from "./invariants.ts";
+import * as invariants from "./invariants.ts";
 import { Messages } from "./messages.ts";
 import type { RuleName } from "./rules.ts";
 import type { Script } from "./actions.ts";
-import { continueScript, finishExit } from "./script_runner.ts";
-import {
-  type CpuMode,
-  DEAD,
-  LATCHED,
-  MODE_AGENT,
-  MODE_DEFAULT,
-  MODE_GHOST,
-  MODE_IDLE,
-  READY,
-  RUNNING,
-  SimCpu,
-  SimThread,
-  SLEEPING,
-} from "./thread.ts";
+import * as script_runner from "./script_runner.ts";
+import { type CpuMode, SimCpu, SimThread, type ThreadState } from "./thread.ts";
+import * as states from "./thread.ts";
 import type { SimTrace } from "./trace.ts";
 
-/** A running thread has used up its RUN action. */
-export const EVENT_SEGMENT_END = 0;
-/** A sleep is over. */
-export const EVENT_WAKE = 1;
-/** An agent begins a step. */
-export const EVENT_AGENT_STEP = 2;
-/** A CPU looks what to run (interrupt after a remote commit). */
-export const EVENT_RESCHED = 3;
-/** A default-class time slice is over. */
-export const EVENT_SLICE_END = 4;
-/** A scheduler tick. */
-export const EVENT_TICK = 5;
-/** A greedy transaction reaches its commit point. */
-export const EVENT_GREEDY = 6;
-/** An agent's timer expires. */
-export const EVENT_TIMER = 7;
-/** An enclave's runnable_timeout may be over. */
-export const EVENT_RUNNABLE_TIMEOUT = 8;
-/** A function given to {@linkcode SimMachine.at}. */
-export const EVENT_CALL = 9;
-/** A late wake-up of an agent (fault). */
-export const EVENT_AGENT_WAKE = 10;
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { continueScript, finishExit } = script_runner;
+const { checkEvent } = invariants;
+const { ELIDE_PREEMPT, GHOST_SW_TASK_ONCPU, GHOST_SW_TASK_RUNNABLE, RTLA_ON_IDLE } = abi_constants;
+const {
+  EVENT_AGENT_STEP,
+  EVENT_AGENT_WAKE,
+  EVENT_CALL,
+  EVENT_GREEDY,
+  EVENT_RESCHED,
+  EVENT_RUNNABLE_TIMEOUT,
+  EVENT_SEGMENT_END,
+  EVENT_SLICE_END,
+  EVENT_TICK,
+  EVENT_TIMER,
+  EVENT_WAKE,
+} = events;
+const { DEAD, LATCHED, MODE_AGENT, MODE_DEFAULT, MODE_GHOST, MODE_IDLE, READY, RUNNING, SLEEPING } =
+  states;
+
+// What an agent's status word shows of its CPU.
+const SHOWS_FREE = 0;
+const SHOWS_BUSY = 1;
+const SHOWS_IN_THE_WAY = 2;
 
 /** Deepest nesting of agents' steps within one another's calls. */
 const NESTING_MAX = 3;
@@ -99,7 +85,7 @@ export interface MachineCounters {
 /** CPUs, threads and time. */
 export class SimMachine {
   /** Virtual time in ns. */
-  now_ns = 0;
+  now_ns: number = NaN;
   /** Pending events. */
   readonly events: EventQueue = new EventQueue(1024);
   /** The CPUs by number. */
@@ -128,8 +114,8 @@ export class SimMachine {
   readonly messages: Messages;
   /** A ghOSt thread that waits longer for a CPU was forgotten by its policy. */
   forgotten_after_ns: number = Infinity;
-  /** CPUs that the present event looked at; checked when it is over. */
-  readonly touched: SimCpu[] = [];
+  /** CPUs that the present event looked at, linked; checked when it is over. */
+  first_touched: SimCpu | null = null;
   /** Fault points that act on threads. */
   readonly injector: FaultInjector;
   /** Enclave of each queue that is open; a queue's number is unique on the machine. */
@@ -150,6 +136,8 @@ export class SimMachine {
    */
   constructor(options: MachineOptions) {
     this.options = options;
+    // Not from the start: V8 would keep a small integer in the field until times grow.
+    this.now_ns = 0;
     this.cpus = Array.from({ length: options.cpu_count }, (_, id) => new SimCpu(id));
     this.messages = new Messages(this);
     this.injector = new FaultInjector(this);
@@ -204,7 +192,7 @@ export class SimMachine {
 
   /** Handles all events up to a time, then sets the clock to it. */
   runUntil(time_ns: number): void {
-    while (this.events.size > 0 && this.events.nextTimeNs() <= time_ns) this.#next();
+    while (this.events.size > 0 && this.events.next_ns <= time_ns) this.#next();
     if (time_ns !== Infinity && time_ns > this.now_ns) this.now_ns = time_ns;
   }
 
@@ -224,7 +212,7 @@ export class SimMachine {
     const until = this.now_ns + ns;
     if (this.#nesting < NESTING_MAX) {
       this.#nesting++;
-      while (this.events.nextTimeNs() <= until) this.#next();
+      while (this.events.next_ns <= until) this.#next();
       this.#nesting--;
     }
     if (until > this.now_ns) this.now_ns = until;
@@ -232,19 +220,18 @@ export class SimMachine {
 
   #next(): void {
     const { events } = this;
-    const time_ns = events.nextTimeNs();
+    const time_ns = events.next_ns;
     if (time_ns > this.now_ns) this.now_ns = time_ns;
     events.pop();
-    const kind = events.kind;
-    const a = events.a;
-    this.#handle(kind, a, events.b);
+    const { kind, a, b } = events;
+    // More than half of all events: apart from the others, so that their call is saved.
+    if (kind === EVENT_SEGMENT_END) this.#segmentEnd(this.threads[a - this.first_tid], b);
+    else this.#handle(kind, a, b);
     checkEvent(this, kind, a);
   }
 
   #handle(kind: number, a: number, b: number): void {
     switch (kind) {
-      case EVENT_SEGMENT_END:
-        return this.#segmentEnd(this.threads[a - this.first_tid], b);
       case EVENT_WAKE: {
         const thread = this.threads[a - this.first_tid];
         if (b === thread.event_generation && thread.state === SLEEPING) {
@@ -339,28 +326,37 @@ export class SimMachine {
 
   /** Tells the agent of a CPU whether ghOSt threads may use it, and whether it is in the way. */
   updateAvailability(cpu: SimCpu): void {
-    if (cpu.agent !== null) {
-      this.messages.availability(cpu, cpu.mode === MODE_DEFAULT || cpu.waiting.length > 0);
-    }
+    const { agent } = cpu;
+    if (agent === null) return;
+    const busy = cpu.mode === MODE_DEFAULT || cpu.waiting.length > 0;
+    const shown = !busy ? SHOWS_FREE : cpu.mode === MODE_AGENT ? SHOWS_IN_THE_WAY : SHOWS_BUSY;
+    if (agent.shown === shown) return;
+    agent.shown = shown;
+    this.messages.availability(cpu, agent, busy);
   }
 
   #touch(cpu: SimCpu): void {
     if (cpu.is_touched) return;
     cpu.is_touched = true;
-    this.touched.push(cpu);
+    cpu.next_touched = this.first_touched;
+    this.first_touched = cpu;
   }
 
   #setMode(cpu: SimCpu, mode: CpuMode, thread: SimThread | null): void {
     this.#touch(cpu);
-    const tid = cpu.current === null ? -1 : cpu.current.tid;
-    cpu.mode_ns[cpu.mode] += this.now_ns - cpu.since_ns;
-    if (this.trace !== null && this.now_ns > cpu.since_ns) {
-      this.trace.span(cpu.id, cpu.mode, tid, cpu.since_ns, this.now_ns);
-    }
-    cpu.since_ns = this.now_ns;
+    if (this.now_ns > cpu.since_ns) this.#closeSpan(cpu);
     cpu.mode = mode;
     cpu.current = thread;
     this.counters.switch_count++;
+  }
+
+  #closeSpan(cpu: SimCpu): void {
+    const { now_ns, trace } = this;
+    const { mode, since_ns } = cpu;
+    cpu.mode_ns[mode] += now_ns - since_ns;
+    cpu.since_ns = now_ns;
+    if (trace === null) return;
+    trace.span(cpu.id, mode, cpu.current === null ? -1 : cpu.current.tid, since_ns, now_ns);
   }
 
   /** Closes the present span of every CPU, for a trace that ends here. */
@@ -374,11 +370,10 @@ export class SimMachine {
     cpu.pick_again = true;
     if (cpu.picking || !cpu.online) return;
     cpu.picking = true;
-    while (cpu.pick_again) {
+    do {
       // A message that a choice sends may wake the agent of this very CPU.
       cpu.pick_again = false;
-      if (this.#pick(cpu)) cpu.pick_again = true;
-    }
+    } while (this.#pick(cpu) || cpu.pick_again);
     cpu.picking = false;
     this.updateAvailability(cpu);
   }
@@ -520,8 +515,8 @@ export class SimMachine {
     else this.messages.taskPreempted(cpu, thread, false);
   }
 
-  /** Stops a running thread, gives it a new state and leaves the CPU without a thread. */
-  offCpu(cpu: SimCpu, thread: SimThread, state: typeof READY | typeof SLEEPING): void {
+  /** Stops a running thread, makes it READY or SLEEPING and leaves the CPU without a thread. */
+  offCpu(cpu: SimCpu, thread: SimThread, state: ThreadState): void {
     this.stop(thread);
     thread.setState(state);
     this.#setMode(cpu, MODE_IDLE, null);

@@ -5,8 +5,21 @@
  *
  * @module
  */
-import { PAYLOAD } from "../../ffi/abi/abi.ts";
-import {
+import * as abi_tables from "../../ffi/abi/abi.ts";
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import * as memory from "../../ffi/memory.ts";
+import type { SimAgent } from "./agent.ts";
+import type { SimMachine } from "./machine.ts";
+import * as events from "./event_kinds.ts";
+import type { SimQueue } from "./producer_ring.ts";
+import type { RuleName } from "./rules.ts";
+import type { SimCpu, SimThread } from "./thread.ts";
+import * as states from "./thread.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { storeU64 } = memory;
+const { PAYLOAD } = abi_tables;
+const {
   GHOST_SW_BOOST_PRIO,
   GHOST_SW_CPU_AVAIL,
   GHOST_SW_F_CANFREE,
@@ -35,14 +48,9 @@ import {
   RTLA_ON_PREEMPT,
   RTLA_ON_YIELD,
   SEND_TASK_ON_CPU,
-} from "../../ffi/abi/constants.ts";
-import { storeU64 } from "../../ffi/memory.ts";
-import type { SimAgent } from "./agent.ts";
-import type { SimMachine } from "./machine.ts";
-import { EVENT_AGENT_WAKE } from "./machine.ts";
-import type { SimQueue } from "./producer_ring.ts";
-import type { RuleName } from "./rules.ts";
-import { MODE_AGENT, READY, type SimCpu, type SimThread } from "./thread.ts";
+} = abi_constants;
+const { EVENT_AGENT_WAKE } = events;
+const { MODE_AGENT, READY } = states;
 
 /** Words of the payload, behind the header. */
 const P = 2;
@@ -79,8 +87,10 @@ export class Messages {
 
   #begin(type: number): Int32Array {
     const words = this.#words;
-    words.fill(0);
-    words[0] = type | (this.#lengths[type] << 16);
+    const length_bytes = this.#lengths[type];
+    // A loop: `fill` is a call out of compiled code.
+    for (let word = (length_bytes - 1) >> 2; word > 0; word--) words[word] = 0;
+    words[0] = type | (length_bytes << 16);
     return words;
   }
 
@@ -110,7 +120,7 @@ export class Messages {
     if (!machine.options.has_rule("queue.wake")) return;
     const { wakeup_cpus } = queue;
     if (wakeup_cpus.length === 0) return;
-    const is_target = wakeup_cpus.includes(preferred_cpu) &&
+    const is_target = wakeup_cpus.length > 1 && wakeup_cpus.includes(preferred_cpu) &&
       machine.options.has_rule("queue.preferred_cpu");
     const cpu = is_target ? preferred_cpu : wakeup_cpus[0];
     const { agent } = machine.cpus[cpu];
@@ -321,8 +331,7 @@ export class Messages {
   }
 
   /** Keeps CPU_AVAIL and BOOST_PRIO of a CPU's agent; tells the edges if asked to. */
-  availability(cpu: SimCpu, busy: boolean): void {
-    const agent = cpu.agent as SimAgent;
+  availability(cpu: SimCpu, agent: SimAgent, busy: boolean): void {
     const { enclave } = agent;
     const boosted = busy && cpu.mode === MODE_AGENT;
     const set = (busy ? 0 : GHOST_SW_CPU_AVAIL) | (boosted ? GHOST_SW_BOOST_PRIO : 0);

@@ -9,6 +9,7 @@ export * from "./agent.ts";
 export * from "./commit.ts";
 export * from "./costs.ts";
 export * from "./enclave.ts";
+export * from "./event_kinds.ts";
 export * from "./event_queue.ts";
 export * from "./fault_injector.ts";
 export * from "./faults.ts";

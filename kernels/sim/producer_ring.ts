@@ -4,7 +4,11 @@
  *
  * @module
  */
-import {
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import type { Queue } from "../kernel.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const {
   GHOST_MAX_QUEUE_ELEMS,
   MSG_NOP,
   QUEUE_NELEMS_WORD,
@@ -14,8 +18,7 @@ import {
   RING_OVERFLOW_WORD,
   RING_SLOT_BYTES,
   RING_TAIL_WORD,
-} from "../../ffi/abi/constants.ts";
-import type { Queue } from "../kernel.ts";
+} = abi_constants;
 
 const RING_START_WORD = 16;
 

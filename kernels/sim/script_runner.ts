@@ -4,26 +4,17 @@
  * @module
  */
 import { InvariantError } from "../../lib/invariant.ts";
-import {
-  actionArgument,
-  actionOp,
-  OP_BLOCK,
-  OP_RUN,
-  OP_SLEEP,
-  OP_SWITCHTO,
-  OP_YIELD,
-} from "./actions.ts";
-import { EVENT_WAKE, type SimMachine } from "./machine.ts";
-import {
-  DEAD,
-  MODE_GHOST,
-  NO_ACTION,
-  READY,
-  RUNNING,
-  type SimCpu,
-  type SimThread,
-  SLEEPING,
-} from "./thread.ts";
+import * as actions from "./actions.ts";
+import * as events from "./event_kinds.ts";
+import type { SimMachine } from "./machine.ts";
+import type { SimCpu, SimThread } from "./thread.ts";
+import * as states from "./thread.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { actionOp, actionArgument } = actions;
+const { OP_BLOCK, OP_RUN, OP_SLEEP, OP_SWITCHTO, OP_YIELD } = actions;
+const { EVENT_WAKE } = events;
+const { DEAD, MODE_GHOST, NO_ACTION, READY, RUNNING, SLEEPING } = states;
 
 /** Actions without a pause after which a script counts as stuck. */
 const INSTANT_ACTIONS_MAX = 10_000;
@@ -70,8 +61,12 @@ function nextAction(thread: SimThread): number {
     thread.pending_action = NO_ACTION;
     return pending;
   }
-  const result = thread.script?.next();
-  return result === undefined || result.done === true ? -1 : result.value;
+  const { script } = thread;
+  if (script === undefined) return -1;
+  const result = script.next();
+  if (result.done !== true) return result.value;
+  thread.on_end?.();
+  return -1;
 }
 
 function fallAsleep(machine: SimMachine, cpu: SimCpu, thread: SimThread, ns: number): void {

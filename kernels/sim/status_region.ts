@@ -4,7 +4,12 @@
  *
  * @module
  */
-import {
+import * as abi_constants from "../../ffi/abi/constants.ts";
+import * as memory from "../../ffi/memory.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { storeU64 } = memory;
+const {
   GHOST_SW_F_ALLOCATED,
   GHOST_SW_F_CANFREE,
   GHOST_SW_F_INUSE,
@@ -17,8 +22,7 @@ import {
   SW_REGION_START_WORD,
   SW_RUNTIME_WORD,
   SW_SWITCH_TIME_WORD,
-} from "../../ffi/abi/constants.ts";
-import { storeU64 } from "../../ffi/memory.ts";
+} = abi_constants;
 
 const START_WORD = 16;
 const STRIDE_WORDS = STATUS_WORD_BYTES / 4;

@@ -25,6 +25,12 @@ export type ThreadState = 0 | 1 | 2 | 3 | 4;
 /** No action waits. */
 export const NO_ACTION: number = -2;
 
+/**
+ * First value of a field for times. It is no small integer, so V8 keeps a double in the field from
+ * the start, and code that was compiled for small ones need not be thrown away.
+ */
+const TIME: number = NaN;
+
 /** For each state, the states that may follow, as a bit set. */
 const NEXT_STATES: readonly number[] = [
   (1 << READY) | (1 << RUNNING) | (1 << DEAD),
@@ -44,6 +50,8 @@ export class SimThread {
   readonly gtid_hi: number;
   /** What the thread does; undefined once it has exited. */
   script: Script | undefined;
+  /** Called when the script is over, as its last statement would be. */
+  on_end: (() => void) | null = null;
   /** For timelines and messages. */
   readonly name: string;
   /** See {@linkcode ThreadState}; changed by {@linkcode setState} only. */
@@ -55,13 +63,13 @@ export class SimThread {
   /** An action that waits until the thread runs again, {@linkcode NO_ACTION}, or −1 for its end. */
   pending_action: number = NO_ACTION;
   /** ns of the current RUN action still to be served. */
-  remaining_ns = 0;
+  remaining_ns: number = TIME;
   /** When it began to run, switch included. */
-  run_start_ns = 0;
+  run_start_ns: number = TIME;
   /** ns it has run. */
-  runtime_ns = 0;
+  runtime_ns: number = TIME;
   /** ns of all RUN actions so far. */
-  demand_ns = 0;
+  demand_ns: number = TIME;
   /** Invalidates pending events of this thread. */
   event_generation = 0;
   /** Status word while in ghOSt, else −1. */
@@ -79,9 +87,9 @@ export class SimThread {
   /** Messages wait until the old status word is freed. */
   gated = false;
   /** When it last became able to run. */
-  ready_since_ns = 0;
+  ready_since_ns: number = TIME;
   /** When it woke up, or −1 if it has run since. */
-  woken_ns: number = -1;
+  woken_ns: number = TIME;
   /** Nice value. */
   nice = 0;
   /** CPUs it may use, as a 512-bit mask; null for all. */
@@ -101,6 +109,12 @@ export class SimThread {
     // As on a real kernel: pid in the bits above 41 sequence bits, here always sequence 1.
     this.gtid_lo = 1;
     this.gtid_hi = (tid << 9) | 0;
+    this.remaining_ns = 0;
+    this.run_start_ns = 0;
+    this.runtime_ns = 0;
+    this.demand_ns = 0;
+    this.ready_since_ns = 0;
+    this.woken_ns = -1;
   }
 
   /** The one place where the state changes. */
@@ -180,7 +194,7 @@ export class SimCpu {
   /** Run flags of the latched thread's transaction. */
   latched_flags = 0;
   /** When the last transaction that latched a thread was committed. */
-  commit_ns = 0;
+  commit_ns: number = TIME;
   /** Counts commits and the messages that say what became of them (`cpu_seqnum`). */
   seqnum = 0;
   /** Run flags under which the current ghOSt thread runs. */
@@ -195,12 +209,14 @@ export class SimCpu {
   slice_armed = false;
   /** In the machine's list of touched CPUs. */
   is_touched = false;
+  /** The next one in that list. */
+  next_touched: SimCpu | null = null;
   /** True while this CPU picks; wake-ups then only mark. */
   picking = false;
   /** Something has changed since the last choice. */
   pick_again = false;
   /** When the present mode began. */
-  since_ns = 0;
+  since_ns: number = TIME;
   /** ns spent in each mode. */
   readonly mode_ns: Float64Array = new Float64Array(4);
 
@@ -211,5 +227,7 @@ export class SimCpu {
    */
   constructor(id: number) {
     this.id = id;
+    this.commit_ns = 0;
+    this.since_ns = 0;
   }
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { EVENT_AGENT_STEP } from "../../kernels/sim/machine.ts";
+import { EVENT_AGENT_STEP } from "../../kernels/sim/event_kinds.ts";
 import { DEFAULT_COSTS, type SimCosts } from "../../kernels/sim/costs.ts";
 import type { SimEnclave } from "../../kernels/sim/enclave.ts";
 import { SimPolicyHost } from "../../kernels/sim/host.ts";

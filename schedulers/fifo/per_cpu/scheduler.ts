@@ -12,21 +12,22 @@
  *
  * @module
  */
-import { COMMIT_AT_TXN_COMMIT, RTLA_ON_IDLE } from "../../../ffi/abi/constants.ts";
+import * as abi_constants from "../../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../../lib/agent_context.ts";
-import { FIFO_QUEUE_WORDS, FifoQueue } from "../../../lib/fifo_queue.ts";
+import { FifoQueue } from "../../../lib/fifo_queue.ts";
+import * as queues from "../../../lib/fifo_queue.ts";
 import { assertInvariant } from "../../../lib/invariant.ts";
 import type { MessageCursor } from "../../../lib/message.ts";
-import {
-  AGAIN,
-  DUMP_ALL_TASKS,
-  DUMP_EMPTY_RUNQUEUES,
-  type PolicyDefinition,
-  RUN_LOCAL,
-  type Verdict,
-} from "../../../lib/policy.ts";
+import type { PolicyDefinition, Verdict } from "../../../lib/policy.ts";
+import * as verdicts from "../../../lib/policy.ts";
 import { Scheduler } from "../../../lib/scheduler.ts";
-import { txnCommitted, txnSucceeded } from "../../../lib/transaction.ts";
+import * as transactions from "../../../lib/transaction.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { txnCommitted, txnSucceeded } = transactions;
+const { COMMIT_AT_TXN_COMMIT, RTLA_ON_IDLE } = abi_constants;
+const { FIFO_QUEUE_WORDS } = queues;
+const { AGAIN, DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, RUN_LOCAL } = verdicts;
 
 /** State of a task. RUNNABLE is transitory: it lasts until the task has a CPU and is queued. */
 export const BLOCKED = 0;
