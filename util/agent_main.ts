@@ -56,6 +56,14 @@ export interface AgentProgram {
   readonly shows_core_map?: boolean;
   /** SIGTERM ends the agent like SIGINT. */
   readonly ends_on_sigterm?: boolean;
+  /**
+   * Begins what the main isolate does for the policy while agents run on a real kernel.
+   *
+   * @param policy The policy that runs.
+   * @param say Tells the operator something, on stderr.
+   * @returns What ends it.
+   */
+  readonly serve?: (policy: PolicyDefinition, say: (text: string) => void) => () => void;
   /** What to say on stdout before the last words, from the policy's state. */
   readonly finalText?: (enclave: PolicyEnclave) => string;
 }

@@ -13,6 +13,8 @@ import {
   type FifoCentralizedConfig,
 } from "../schedulers/fifo/centralized/scheduler.ts";
 import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
+import { edf, type EdfConfig } from "../schedulers/edf/scheduler.ts";
+import { shinjuku, type ShinjukuConfig } from "../schedulers/shinjuku/scheduler.ts";
 import { sol, type SolConfig } from "../schedulers/sol/scheduler.ts";
 import type { WorkerMessage } from "./programs.ts";
 
@@ -21,6 +23,8 @@ export const AGENT_TABLES: AgentTables = {
   policies: {
     [FIFO_PER_CPU.name]: () => FIFO_PER_CPU,
     fifo_centralized: (options) => fifoCentralized(options as unknown as FifoCentralizedConfig),
+    shinjuku: (options) => shinjuku(options as unknown as ShinjukuConfig),
+    edf: (options) => edf(options as unknown as EdfConfig),
     sol: (options) => sol(options as unknown as SolConfig),
   },
   ports: { ghost: GHOST_OPENER, peer: PEER_OPENER, scx: SCX_OPENER },

@@ -72,6 +72,7 @@ class RealAgent {
   #enclave: PolicyEnclave | undefined;
   #threads: AgentThreads | undefined;
   #has_published = false;
+  #endService: (() => void) | undefined;
   #beat_timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -149,6 +150,7 @@ class RealAgent {
       beforeOnline: (threads) => this.#restore(threads),
     });
     this.#threads = threads;
+    this.#endService = this.#job.program.serve?.(this.#policy, (text) => this.#say(text));
     this.#board.phase = guard_board.PHASE_ACTIVE;
     leaveCpus(control.cpus(), threads.tids());
     return threads;
@@ -203,6 +205,7 @@ class RealAgent {
     clearInterval(this.#beat_timer);
     const is_gone = this.#open.control.isDestroyed();
     const report = await threads.stop({ drain_ms: this.#staysAfterwards() ? 0 : DRAIN_MS });
+    this.#endService?.();
     if (report.exit_status !== 0) {
       this.#say(report.failures[0].text);
       host.stderr(threads.dump(FULL_DUMP));

@@ -4,8 +4,9 @@
  * @module
  */
 import { UsageError } from "../../lib/errors.ts";
-import { NO_HINTS } from "../../shared/hint_source.ts";
+import { makeHintRegistry } from "../../shared/hint_registry.ts";
 import { agentMain, type AgentProgram } from "../../util/agent_main.ts";
+import { serveHints } from "../../util/hint_service.ts";
 import { GLOBAL_CPU_FLAG, globalCpu } from "../../util/global_agent_flags.ts";
 import { edf } from "./scheduler.ts";
 
@@ -17,9 +18,10 @@ export const EDF_AGENT: AgentProgram = {
   policy: (flags, cpus) => {
     const global_cpu = globalCpu(flags, cpus);
     if (global_cpu instanceof UsageError) return global_cpu;
-    return edf({ global_cpu, ticks: flags.has("ticks"), hints: NO_HINTS });
+    return edf({ global_cpu, ticks: flags.has("ticks"), hint_registry: makeHintRegistry() });
   },
   shows_core_map: true,
+  serve: serveHints,
   ends_on_sigterm: true,
   done_text: "\nDone!\n",
 };

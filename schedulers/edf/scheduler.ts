@@ -24,11 +24,13 @@ import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
+import { RegisteredHints } from "../../shared/hint_registry.ts";
 import {
   HINT_TABLE_COUNT,
   HintNews,
   type HintSource,
   NEWS_THREAD,
+  NO_HINTS,
 } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
@@ -68,8 +70,10 @@ export interface EdfConfig {
   readonly global_cpu: number;
   /** The kernel's ticks are sent to the agent. */
   readonly ticks: boolean;
-  /** Where applications' hints are. */
-  readonly hints: HintSource;
+  /** Where applications' hints are; none if left out, unless there is a registry. */
+  readonly hints?: HintSource;
+  /** Registry of tables that the main isolate attaches, see {@linkcode RegisteredHints}. */
+  readonly hint_registry?: SharedArrayBuffer;
 }
 
 /** One agent's instance of the policy. */
@@ -101,12 +105,16 @@ export class EdfScheduler extends GlobalScheduler {
   // Scratch of one step; nothing in it outlives the step.
   readonly #next: Int32Array;
 
-  /** @param agent What the agent lends to the policy. */
-  constructor(agent: AgentContext, config: EdfConfig) {
+  /**
+   * @param agent What the agent lends to the policy.
+   * @param config Parameters.
+   * @param hints Where applications' hints are.
+   */
+  constructor(agent: AgentContext, config: EdfConfig, hints: HintSource) {
     super(agent, config.global_cpu);
     const { state, tasks } = agent;
-    this.#hints = config.hints;
-    this.#reader = new HintReader(config.hints);
+    this.#hints = hints;
+    this.#reader = new HintReader(hints);
     this.#state = state.task("state");
     this.#qos = state.task("qos");
     this.#rank = state.task("rank");
@@ -439,11 +447,15 @@ export class EdfScheduler extends GlobalScheduler {
 
 /** The policy, for every kernel. */
 export function edf(config: EdfConfig): PolicyDefinition {
+  const { hints: given, ...options } = config;
+  const registry = config.hint_registry;
+  const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
   return {
     policyApi: 1,
     name: "edf",
     requires: ["group_commit"],
     queues: "global",
+    options,
     tunables: { deliver_ticks: config.ticks ? 1 : 0 },
     layout: (cpu_count) => ({
       task: {
@@ -477,6 +489,6 @@ export function edf(config: EdfConfig): PolicyDefinition {
         class_count: 2 * CLASS_COUNT,
       },
     }),
-    create: (agent) => new EdfScheduler(agent, config),
+    create: (agent) => new EdfScheduler(agent, config, hints),
   };
 }

@@ -5,8 +5,9 @@
  */
 import { UsageError } from "../../lib/errors.ts";
 import { MAX_CPU_COUNT } from "../../lib/limits.ts";
-import { NO_HINTS } from "../../shared/hint_source.ts";
+import { makeHintRegistry } from "../../shared/hint_registry.ts";
 import { agentMain, type AgentProgram } from "../../util/agent_main.ts";
+import { serveHints } from "../../util/hint_service.ts";
 import type { FlagValues } from "../../util/flags.ts";
 import {
   GLOBAL_CPU_FLAG,
@@ -41,9 +42,10 @@ export const SHINJUKU_AGENT: AgentProgram = {
     if (global_cpu instanceof UsageError) return global_cpu;
     const preemption_time_slice_ns = timeSliceNs(flags);
     if (preemption_time_slice_ns instanceof UsageError) return preemption_time_slice_ns;
-    return shinjuku({ global_cpu, preemption_time_slice_ns, hints: NO_HINTS });
+    return shinjuku({ global_cpu, preemption_time_slice_ns, hint_registry: makeHintRegistry() });
   },
   shows_core_map: true,
+  serve: serveHints,
   done_text: "Done!\n",
 };
 

@@ -22,7 +22,8 @@ import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
-import { HintNews, type HintSource, NEWS_THREAD } from "../../shared/hint_source.ts";
+import { RegisteredHints } from "../../shared/hint_registry.ts";
+import { HintNews, type HintSource, NEWS_THREAD, NO_HINTS } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
 /**
@@ -61,8 +62,10 @@ export interface ShinjukuConfig {
   readonly global_cpu: number;
   /** Time slice in ns. */
   readonly preemption_time_slice_ns: number;
-  /** Where applications' hints are. */
-  readonly hints: HintSource;
+  /** Where applications' hints are; none if left out, unless there is a registry. */
+  readonly hints?: HintSource;
+  /** Registry of tables that the main isolate attaches, see {@linkcode RegisteredHints}. */
+  readonly hint_registry?: SharedArrayBuffer;
 }
 
 /** One agent's instance of the policy. */
@@ -90,13 +93,17 @@ export class ShinjukuScheduler extends GlobalScheduler {
   // Scratch of one step; nothing in it outlives the step.
   readonly #next: Int32Array;
 
-  /** @param agent What the agent lends to the policy. */
-  constructor(agent: AgentContext, config: ShinjukuConfig) {
+  /**
+   * @param agent What the agent lends to the policy.
+   * @param config Parameters.
+   * @param hints Where applications' hints are.
+   */
+  constructor(agent: AgentContext, config: ShinjukuConfig, hints: HintSource) {
     super(agent, config.global_cpu);
     const { state, tasks } = agent;
     this.#slice_ns = config.preemption_time_slice_ns;
-    this.#hints = config.hints;
-    this.#reader = new HintReader(config.hints);
+    this.#hints = hints;
+    this.#reader = new HintReader(hints);
     this.#state = state.task("state");
     this.#level = state.task("level");
     this.#qos = state.task("qos");
@@ -402,11 +409,15 @@ export class ShinjukuScheduler extends GlobalScheduler {
 
 /** The policy, for every kernel. */
 export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
+  const { hints: given, ...options } = config;
+  const registry = config.hint_registry;
+  const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
   return {
     policyApi: 1,
     name: "shinjuku",
     requires: ["group_commit"],
     queues: "global",
+    options,
     layout: (cpu_count) => ({
       task: {
         state: "i32",
@@ -431,6 +442,6 @@ export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
         paused_repeating: FIFO_QUEUE_WORDS,
       },
     }),
-    create: (agent) => new ShinjukuScheduler(agent, config),
+    create: (agent) => new ShinjukuScheduler(agent, config, hints),
   };
 }

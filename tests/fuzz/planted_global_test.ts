@@ -84,7 +84,7 @@ const PLANTED: Readonly<Record<string, readonly [what: string, make: (cpu: numbe
     "a task that yields is forgotten",
     (cpu) => {
       const hints = new FuzzHints();
-      return (agent) => new YieldIsLost(agent, { global_cpu: cpu, hints, ...SLICE });
+      return (agent) => new YieldIsLost(agent, { global_cpu: cpu, ...SLICE }, hints);
     },
   ]],
   edf: [
@@ -92,16 +92,16 @@ const PLANTED: Readonly<Record<string, readonly [what: string, make: (cpu: numbe
       "LATCH_FAILURE is ignored",
       (cpu) => {
         const hints = new FuzzHints();
-        const config = { global_cpu: cpu, ticks: false, hints };
-        return (agent) => new LatchFailureIgnored(agent, config);
+        const config = { global_cpu: cpu, ticks: false };
+        return (agent) => new LatchFailureIgnored(agent, config, hints);
       },
     ],
     [
       "a blocked task stays where it is",
       (cpu) => {
         const hints = new FuzzHints();
-        const config = { global_cpu: cpu, ticks: false, hints };
-        return (agent) => new BlockedStays(agent, config);
+        const config = { global_cpu: cpu, ticks: false };
+        return (agent) => new BlockedStays(agent, config, hints);
       },
     ],
   ],
