@@ -62,7 +62,7 @@ const NO_TIMEOUT =
   "fifo_per_cpu_agent: this kernel has no runnable_timeout: only the guard watches";
 
 Deno.test("guarded: SIGUSR1 dumps, SIGINT ends with Done! and status 0, nothing is destroyed twice", async () => {
-  await withAgent("fifo", ["--watchdog=1s"], async ({ started, ctl }) => {
+  await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, ctl }) => {
     await started.waitFor(ACTIVE);
     started.child.kill("SIGUSR1");
     await started.waitFor("SchedState[1]");
@@ -76,7 +76,7 @@ Deno.test("guarded: SIGUSR1 dumps, SIGINT ends with Done! and status 0, nothing 
 });
 
 Deno.test("guarded: the agent bears its program's name and leaves its CPUs to its threads", async () => {
-  await withAgent("fifo", [], async ({ started, agentPids }) => {
+  await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, agentPids }) => {
     await started.waitFor(ACTIVE);
     const [pid] = agentPids();
     assertEquals(Deno.readTextFileSync(`/proc/${pid}/comm`), "fifo_per_cpu_ag\n");
@@ -87,7 +87,7 @@ Deno.test("guarded: the agent bears its program's name and leaves its CPUs to it
 });
 
 Deno.test("guarded: kill -9 of the agent leaves the policy's own dump and one line", async () => {
-  await withAgent("fifo", [], async ({ started, ctl, agentPids }) => {
+  await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, ctl, agentPids }) => {
     await started.waitFor(ACTIVE);
     const [pid] = agentPids();
     Deno.kill(pid, "SIGKILL");
@@ -139,20 +139,24 @@ Deno.test("guarded: a policy that throws in its warm-up is never online: status 
 });
 
 Deno.test("guarded: --on-crash=restart follows a killed agent and says how long none was there", async () => {
-  await withAgent("fifo", ["--on-crash=restart"], async ({ started, ctl, agentPids }) => {
-    await started.waitFor(ACTIVE);
-    const [pid] = agentPids();
-    Deno.kill(pid, "SIGKILL");
-    await started.waitFor("no CPU was without agent for more than");
-    assertEquals(agentPids().includes(pid), false);
-    started.child.kill("SIGINT");
-    const ended = await started.ended();
-    assertEquals(ended.code, 0, ended.stderr);
-    assertEquals(ended.stdout.split(ACTIVE).length, 3);
-    const gap = ended.stderr.match(/took over .*more than ([\d.]+) ms/)?.[1];
-    assert(Number(gap) > 0, ended.stderr);
-    assertEquals(Deno.readTextFileSync(ctl), "1");
-  });
+  await withAgent(
+    "fifo_per_cpu",
+    ["--on-crash=restart", "--watchdog=1m"],
+    async ({ started, ctl, agentPids }) => {
+      await started.waitFor(ACTIVE);
+      const [pid] = agentPids();
+      Deno.kill(pid, "SIGKILL");
+      await started.waitFor("no CPU was without agent for more than");
+      assertEquals(agentPids().includes(pid), false);
+      started.child.kill("SIGINT");
+      const ended = await started.ended();
+      assertEquals(ended.code, 0, ended.stderr);
+      assertEquals(ended.stdout.split(ACTIVE).length, 3);
+      const gap = ended.stderr.match(/took over .*more than ([\d.]+) ms/)?.[1];
+      assert(Number(gap) > 0, ended.stderr);
+      assertEquals(Deno.readTextFileSync(ctl), "1");
+    },
+  );
 });
 
 Deno.test("guarded: bad values are one line and status 2, before any guard", async () => {
@@ -164,7 +168,7 @@ Deno.test("guarded: bad values are one line and status 2, before any guard", asy
     ["--runnable-timeout=0s", /bad value "0s" of --runnable-timeout/],
   ];
   for (const [flag, message] of cases) {
-    await withAgent("fifo", [flag], async ({ started }) => {
+    await withAgent("fifo_per_cpu", [flag], async ({ started }) => {
       const { code, stdout, stderr } = await started.ended();
       assertEquals([code, stdout, stderr.split("\n").length], [2, "", 2], stderr);
       assertMatch(stderr, message);
@@ -173,14 +177,18 @@ Deno.test("guarded: bad values are one line and status 2, before any guard", asy
 });
 
 Deno.test("guarded: an enclave that does not exist is one line and status 1", async () => {
-  await withAgent("fifo", ["--enclave=/sys/fs/ghost/enclave_77"], async ({ started, ctl }) => {
-    const { code, stdout, stderr } = await started.ended();
-    assertEquals([code, stdout], [1, "Initializing...\n"]);
-    assertEquals(
-      stderr,
-      "fifo_per_cpu_agent: --enclave=/sys/fs/ghost/enclave_77: there is no such enclave; " +
-        "`ghostctl enclaves` lists those there are; without --enclave the agent makes one\n",
-    );
-    assertEquals(Deno.readTextFileSync(ctl), "1");
-  });
+  await withAgent(
+    "fifo_per_cpu",
+    ["--enclave=/sys/fs/ghost/enclave_77"],
+    async ({ started, ctl }) => {
+      const { code, stdout, stderr } = await started.ended();
+      assertEquals([code, stdout], [1, "Initializing...\n"]);
+      assertEquals(
+        stderr,
+        "fifo_per_cpu_agent: --enclave=/sys/fs/ghost/enclave_77: there is no such enclave; " +
+          "`ghostctl enclaves` lists those there are; without --enclave the agent makes one\n",
+      );
+      assertEquals(Deno.readTextFileSync(ctl), "1");
+    },
+  );
 });

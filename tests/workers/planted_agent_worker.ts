@@ -50,8 +50,9 @@ function throwRangeError(): never {
   throw new RangeError("planted:\nno such row");
 }
 
-/** The planted policies. */
+/** The planted policies, and the one they are made from. */
 export const PLANTED_POLICIES: PolicyTable = {
+  [FIFO_PER_CPU.name]: () => FIFO_PER_CPU,
   throwing: () => planted("throwing", throwRangeError),
   throwing_early: () => planted("throwing_early", throwRangeError, true),
   endless: () =>
