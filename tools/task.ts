@@ -29,6 +29,7 @@ const TASKS: Readonly<Record<string, Task>> = {
   experiment: { command: RUN, entry: ["experiments/main.ts"] },
   test: { command: ["test", "-A", "--no-prompt", "--no-check"], entry: [] },
   "test:vm": { command: RUN, entry: ["tests/vm/main.ts"] },
+  "test:ghost": { command: RUN, entry: ["tests/vm/ghost_main.ts"] },
   bench: { command: RUN, entry: ["bench/main.ts"] },
   fuzz: { command: RUN, entry: ["tests/fuzz/main.ts"] },
   compile: { command: RUN, entry: ["tools/compile/main.ts"] },

@@ -39,6 +39,8 @@ export interface VmJob {
   readonly is_packed?: boolean;
   /** Whether it needs the loads of the scx jobs. */
   readonly is_scx?: boolean;
+  /** Left out unless it is named: it needs a ghOSt kernel. */
+  readonly is_ghost?: boolean;
   /** Left out unless it is named or `--soak` is given: it takes minutes. */
   readonly is_soak?: boolean;
   /** Its shell script. */

@@ -70,7 +70,9 @@ function chooseJobs(names: readonly string[], with_soak: boolean): VmJob[] {
     throw new UsageError(`no job ${JSON.stringify(unknown)}`, `there are: ${known}`);
   }
   if (names.length > 0) return JOBS.filter(({ name }) => names.includes(name));
-  return JOBS.filter(({ is_soak }) => with_soak || !(is_soak ?? false));
+  return JOBS.filter(({ is_soak = false, is_ghost = false }) =>
+    !is_ghost && (with_soak || !is_soak)
+  );
 }
 
 function imagePath(text: string | undefined): string | undefined {

@@ -1,0 +1,195 @@
+/**
+ * Jobs on a ghOSt kernel, in a VM or on a host that has one: the packed agent schedules real
+ * threads, is interrupted, replaced and killed; then the contract suite.
+ *
+ * @module
+ */
+import { shellWord } from "./guest.ts";
+import { fact, faultsIf, type JobContext, type VmJob } from "./job.ts";
+
+const ACTIVE = "Initialization complete, ghOSt active.";
+/** The sub-tests of simple_exp. */
+const SUB_TESTS = [
+  "SimpleExp",
+  "SimpleExpMany",
+  "BusyExp",
+  "TaskDeparted",
+  "TaskDepartedMany",
+  "TaskDepartedManyRace",
+];
+/** CPUs of the agents' enclaves. */
+const CPUS = "0-1";
+
+/** Shell functions that all scripts use; `$work` is a folder of the job's own. */
+function prelude({ programs }: JobContext): string {
+  return `programs=${shellWord(programs)} ghostfs=/sys/fs/ghost
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+await_line() {
+  for i in $(seq 600); do
+    grep -q "$1" "$2" && return 0
+    kill -0 "$3" 2>/dev/null || return 1
+    sleep 0.1
+  done
+  return 1
+}
+# start_agent NAME FLAGS...: its output is in $work/NAME, its guard is $guard
+start_agent() {
+  name=$1; shift
+  "$programs/fifo_per_cpu_agent" --kernel=ghost "$@" >"$work/$name" 2>&1 & guard=$!
+}
+active() { await_line "ghOSt active" "$work/$1" $2 && echo "$1 active" || echo "$1 not active"; }
+enclaves() { ls "$ghostfs" | grep -c '^enclave_'; }
+path() { for one in "$ghostfs"/enclave_*; do echo "$one"; done | tail -1; }
+await_none() { for i in $(seq 200); do [ "$(enclaves)" = 0 ] && return; sleep 0.1; done; }
+load() {
+  "$programs/simple_exp" --kernel=ghost "$@" >"$work/load" 2>&1 & load=$!
+  await_line . "$work/load" $load
+  for i in $(seq 100); do [ "$(wc -l <"$(path)/tasks")" -gt 20 ] && break; sleep 0.1; done
+}
+end_load() { wait $load; echo "load_status $?"; sed 's/^/load: /' "$work/load"; }
+end_agent() { wait $2; echo "$1_status $?"; sed "s/^/$1: /" "$work/$1"; }
+`;
+}
+
+const GHOST_FACTS: VmJob = {
+  name: "ghost_facts",
+  summary: "ghostfs is mounted, and doctor finds the host ready",
+  timeout_s: 60,
+  is_packed: true,
+  is_ghost: true,
+  script: (context) =>
+    `${prelude(context)}echo "versions $(tr '\\n' ' ' <$ghostfs/version)"
+"$programs/ghostctl" doctor --ghost_cpus ${CPUS}`,
+  judge: ({ stdout }) => ({
+    faults: faultsIf([!/^This host is ready.*ghost/m.test(stdout), "doctor finds faults"]),
+    detail: `ABI ${fact(stdout, "versions")?.trim()}`,
+  }),
+};
+
+const GHOST_SIMPLE_EXP: VmJob = {
+  name: "ghost_simple_exp",
+  summary: "simple_exp's six sub-tests pass under the agent, which leaves cleanly at Ctrl-C",
+  timeout_s: 300,
+  is_packed: true,
+  is_ghost: true,
+  script: (context) =>
+    `${prelude(context)}start_agent agent --ghost_cpus ${CPUS}
+active agent $guard
+load; end_load
+kill -INT $guard; end_agent agent $guard
+echo "enclaves $(enclaves)"`,
+  judge({ stdout }) {
+    const missing = SUB_TESTS.filter((name) => !stdout.includes(`load: ${name}\n`));
+    const times = [...stdout.matchAll(/^load: {2}took (\S+ ms)$/gm)].map((match) => match[1]);
+    return {
+      faults: faultsIf(
+        [!stdout.includes(`agent: ${ACTIVE}\n`), "the agent was never active"],
+        [missing.length > 0, `not run: ${missing.join(", ")}`],
+        [fact(stdout, "load_status") !== "0", "simple_exp failed"],
+        [!stdout.includes("agent: Done!\n"), "the agent did not say Done!"],
+        [fact(stdout, "agent_status") !== "0", `agent ended with ${fact(stdout, "agent_status")}`],
+        [fact(stdout, "enclaves") !== "0", "the enclave was left behind"],
+      ),
+      detail: times.join(", "),
+    };
+  },
+};
+
+const GHOST_UPGRADE: VmJob = {
+  name: "ghost_upgrade",
+  summary: "an agent takes an enclave over while threads run in it; none is lost",
+  timeout_s: 200,
+  is_packed: true,
+  is_ghost: true,
+  script: (context) =>
+    `${prelude(context)}start_agent old --ghost_cpus ${CPUS}; old=$guard
+active old $old
+load --only SimpleExpMany
+start_agent new --enclave "$(path)"; new=$guard
+await_line waiting "$work/new" $new
+kill -USR2 $old; active new $new
+end_agent old $old
+end_load
+kill -INT $new; end_agent new $new
+[ "$(enclaves)" = 0 ] || echo destroy >"$(path)/ctl"
+await_none; echo "enclaves $(enclaves)"`,
+  judge({ stdout }) {
+    const gap = stdout.match(/^new: .*?(\d[\d.]* (?:us|ms|s))/m)?.[1];
+    return {
+      faults: faultsIf(
+        [!stdout.includes("new active\n"), "the new agent was never active"],
+        [fact(stdout, "old_status") !== "0", `old agent: ${fact(stdout, "old_status")}`],
+        [fact(stdout, "new_status") !== "0", `new agent: ${fact(stdout, "new_status")}`],
+        [fact(stdout, "load_status") !== "0", "threads were lost"],
+        [fact(stdout, "enclaves") !== "0", "the enclave is still there"],
+      ),
+      detail: gap === undefined ? "" : `gap ${gap}`,
+    };
+  },
+};
+
+const KILL_COUNT = 5;
+
+const GHOST_KILL: VmJob = {
+  name: "ghost_kill",
+  summary: "an agent that is killed leaves its threads to the default scheduler",
+  timeout_s: 300,
+  is_packed: true,
+  is_ghost: true,
+  script: (context) =>
+    `${prelude(context)}for turn in $(seq ${KILL_COUNT}); do
+  start_agent agent --ghost_cpus ${CPUS}
+  active agent $guard
+  load --only SimpleExpMany
+  agent=$(pgrep -x -P $guard fifo_per_cpu_ag)
+  kill -9 $agent; start=$(date +%s%N)
+  await_none; echo "gone_ms $(( ($(date +%s%N) - start) / 1000000 ))"
+  for i in $(seq 300); do kill -0 $load 2>/dev/null || break; sleep 0.1; done
+  kill -0 $load 2>/dev/null && echo "stuck $load"
+  end_agent agent $guard
+  echo "left $(enclaves)"
+done`,
+  judge({ stdout }) {
+    const gone_ms = [...stdout.matchAll(/^gone_ms (\d+)$/gm)].map((match) => Number(match[1]));
+    const count = (line: string) => stdout.split("\n").filter((one) => one === line).length;
+    return {
+      faults: faultsIf(
+        [count("agent active") !== KILL_COUNT, "the agent was not active each time"],
+        [count("left 0") !== KILL_COUNT, "the enclave outlived its agent"],
+        [/^stuck/m.test(stdout), "threads did not go on after their agent's end"],
+        [count("agent_status 1") !== KILL_COUNT, "the guard did not end with status 1"],
+      ),
+      detail: `enclave gone after ${gone_ms.join(", ")} ms`,
+    };
+  },
+};
+
+const GHOST_CONTRACT: VmJob = {
+  name: "ghost_contract",
+  summary: "the contract suite passes on the kernel; what it cannot be asked is a skip with reason",
+  timeout_s: 1200,
+  is_packed: true,
+  is_ghost: true,
+  script: ({ programs }) => `${shellWord(`${programs}/ghostctl`)} selftest --kernel=ghost`,
+  judge({ stdout }) {
+    const lines = stdout.trim().split("\n");
+    const sum = lines.at(-1) ?? "";
+    return {
+      faults: [
+        ...lines.filter((line) => line.startsWith("FAIL")),
+        ...faultsIf([!/^\d+ passed, 0 failed/.test(sum), "the suite did not pass"]),
+      ],
+      detail: sum,
+    };
+  },
+};
+
+/** The jobs. */
+export const GHOST_JOBS: readonly VmJob[] = [
+  GHOST_FACTS,
+  GHOST_SIMPLE_EXP,
+  GHOST_UPGRADE,
+  GHOST_KILL,
+  GHOST_CONTRACT,
+];
