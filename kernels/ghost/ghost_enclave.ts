@@ -314,6 +314,7 @@ export class GhostEnclave implements MappedEnclave {
   setOnline(online: boolean): number {
     if (online === this.#online_fd >= 0) return online ? -EBUSY : 0;
     if (online) {
+      if (this.isDestroyed()) return -ENODEV;
       const fd = this.#files.open("agent_online", O_RDWR);
       if (fd < 0) return fd;
       this.#online_fd = fd;
@@ -329,7 +330,8 @@ export class GhostEnclave implements MappedEnclave {
 
   /** See {@linkcode EnclaveControl.isOnline}. */
   isOnline(): boolean {
-    return this.#files.isOnline() === true;
+    // The files of an enclave that is destroyed go a moment later.
+    return !this.isDestroyed() && this.#files.isOnline() === true;
   }
 
   // ---- tasks and tunables ----

@@ -92,7 +92,7 @@ const TASK_CASES: readonly ContractCase[] = [
       const barrier = lab.taskBarrier(thread);
       host.setAffinity(thread, [0]);
       expectEqual(associate(lab, 1, thread, barrier), -ESTALE, "associate");
-      host.setAffinity(thread, [0]);
+      host.setAffinity(thread, [0, 1]);
       const readers = (await lab.messagesOf(thread)).map((message) => message.reader);
       expectEqual(readers, [0, 0, 0], "readers of the messages");
     },
