@@ -36,6 +36,9 @@ export const ACTOR_REPEAT = 11;
 /** Ends the loop that begins at `a`. */
 export const ACTOR_END = 12;
 
+/** Joins an enclave of the scx program: `a` is the address of its two calls (see actor.c). */
+export const ACTOR_JOIN_SCX = 13;
+
 /** Numbers of an operation: its code and an argument. */
 export const ACTOR_OP_LENGTH = 2;
 /** Bytes of a CPU mask. */

@@ -35,6 +35,8 @@ export interface ScxLibrary {
   readonly localYield: (handle: number, barrier: number, run_flags: number) => number;
   /** Commits the transactions of a set of CPUs (16 words). */
   readonly commit: (handle: number, mask: Int32Array) => number;
+  /** The same by a thread that is no agent; the results are in the records. */
+  readonly commitOutside: (fd: number, enclave: number, mask: Int32Array) => number;
   /** The same, all or none. Returns 1 or 0. */
   readonly commitSyncGroup: (handle: number, mask: Int32Array) => number;
   /** An agent's call of the control program. */
@@ -76,6 +78,7 @@ const SIGNATURES: Readonly<
   localCommit: ["local_commit", [F], I],
   localYield: ["local_yield", [F, I, U], I],
   commit: ["commit", [F, "buffer"], I],
+  commitOutside: ["commit_outside", [I, U, "buffer"], I],
   commitSyncGroup: ["commit_sync_group", [F, "buffer"], I],
   agentCall: ["agent_call", [F, U, I, I, I, I], F],
   armTimer: ["arm_timer", [F, F, I, I], I],

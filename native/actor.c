@@ -9,6 +9,9 @@
 #define _GNU_SOURCE
 #include "shim.h"
 
+#include "ghost_abi.h"
+
+#include <linux/bpf.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +24,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#ifndef SCHED_EXT
+#define SCHED_EXT 7
+#endif
 
 enum actor_code {
     ACTOR_EXIT = 0,
@@ -36,6 +43,7 @@ enum actor_code {
     ACTOR_FORK = 10,    /* start an actor at operation a */
     ACTOR_REPEAT = 11,  /* a times up to the END */
     ACTOR_END = 12,     /* end of the loop that begins at a */
+    ACTOR_JOIN_SCX = 13, /* join the enclave of the struct scx_join at a */
 };
 
 #define STACK_BYTES 32768
@@ -43,6 +51,12 @@ enum actor_code {
 #define DEPTH_MAX 8
 #define OP_DOUBLES 2
 #define FLAGS (CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_PARENT_SETTID)
+
+/* What an actor takes to join an enclave of the scx program. */
+struct scx_join {
+    int32_t control_fd;
+    uint32_t enclave;
+};
 
 struct script {
     int32_t op_count;
@@ -114,6 +128,23 @@ static void wake(struct actor *actor)
     raw(SYS_futex, (long)&actor->tokens, FUTEX_WAKE_PRIVATE, 1, 0);
 }
 
+/* As kernels/scx/membership.ts: the program is told first, then the policy is changed. */
+static void join_scx(const struct scx_join *join)
+{
+    struct sched_param param = {0};
+    struct scx_call call = {.op = SCX_OP_JOIN, .enclave = join->enclave};
+    union bpf_attr attr;
+    long error;
+    call.a = (int32_t)raw(SYS_gettid, 0, 0, 0, 0);
+    memset(&attr, 0, sizeof(attr));
+    attr.test.prog_fd = (uint32_t)join->control_fd;
+    attr.test.ctx_in = (uint64_t)(uintptr_t)&call;
+    attr.test.ctx_size_in = sizeof(call);
+    error = raw(SYS_bpf, BPF_PROG_TEST_RUN, (long)&attr, sizeof(attr), 0);
+    if (error == 0 && call.result >= 0)
+        raw(SYS_sched_setscheduler, 0, SCHED_EXT, (long)&param, 0);
+}
+
 static int actor_main(void *argument);
 
 static int32_t start_actor(struct script *script, int32_t start, struct actor **list, int flags)
@@ -164,6 +195,9 @@ static void perform(struct actor *self, int32_t code, double a)
         break;
     case ACTOR_JOIN:
         raw(SYS_write, (long)a, (long)"0", 1, 0);
+        break;
+    case ACTOR_JOIN_SCX:
+        join_scx(shim_pointer(a));
         break;
     case ACTOR_FORK:
         start_actor(script, (int32_t)a, &self->children, CLONE_PARENT);

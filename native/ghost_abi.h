@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * Layouts of ghOSt's ABI 91 that the scx program and its loader share, and the sizes of the maps.
- * The includer brings u8, u16, u32, u64, s32 and s64. Layouts: reference, sections 1.1 to 1.3.
+ * Layouts: reference, sections 1.1 to 1.3.
  */
 #ifndef GHOST_ABI_H
 #define GHOST_ABI_H
+
+#ifndef __bpf__ /* there scx_kernel.h has them */
+#include <stdint.h>
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int32_t s32;
+typedef int64_t s64;
+#endif
 
 #define MAX_CPUS 64
 #define QUEUE_COUNT_MAX 1024U /* the loader makes as many as there are CPUs, and some */

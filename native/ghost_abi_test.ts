@@ -31,8 +31,6 @@ async function askCompiler(statements: string): Promise<string[]> {
   const source = `#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64;
-typedef int32_t s32; typedef int64_t s64;
 #include "${header}"
 int main(void) {
 ${statements}

@@ -14,12 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef int32_t s32;
-typedef int64_t s64;
 #include "ghost_abi.h"
 
 #define AGENT_PRIORITY 1 /* of SCHED_FIFO: above every thread of the default class */
@@ -320,6 +314,13 @@ SHIM_API int32_t shim_scx_commit(double handle, const u32 *mask)
 {
     struct scx_port *port = shim_pointer(handle);
     return port == NULL ? 0 : run_commit(port, SCX_COMMIT_EACH, cpus_of(mask));
+}
+
+/* The same by a thread that is no agent, which the program refuses. */
+SHIM_API int32_t shim_scx_commit_outside(int32_t fd, u32 enclave, const u32 *mask)
+{
+    struct scx_commit_args args = {.cpus = cpus_of(mask), .enclave = enclave};
+    return run_program(fd, &args, sizeof(args));
 }
 
 /* All or none: 1, or 0 and the records say why. */

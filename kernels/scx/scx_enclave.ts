@@ -47,6 +47,8 @@ export interface ScxShared {
   readonly program: ScxProgram;
   /** Time in ns that an agent looks for work before it sleeps. */
   readonly spin_ns: number;
+  /** Threads of this process and its tree may join, which stalls agents that wait for them. */
+  readonly allows_relatives: boolean;
   /** CPUs of the host that are online. */
   readonly online_cpus: ReadonlySet<number>;
   /** NUMA nodes of the host. */
@@ -281,7 +283,8 @@ export class ScxEnclave implements MappedEnclave {
   join(tid: number): number {
     if (this.isDestroyed()) return -EXDEV;
     const call = this.#shared.program.call.bind(this.#shared.program);
-    return joinThread(call, this.#index, tid, Deno.pid);
+    const owner_pid = this.#shared.allows_relatives ? 0 : Deno.pid;
+    return joinThread(call, this.#index, tid, owner_pid);
   }
 
   /** See {@linkcode EnclaveControl.taskTids}. */

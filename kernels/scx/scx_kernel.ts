@@ -52,6 +52,8 @@ export interface ScxKernelOptions {
   readonly watchdog_ms?: number;
   /** Time in ns that an agent looks for work before it sleeps. */
   readonly spin_ns?: number;
+  /** For tests whose threads do nothing that an agent waits for: they may be of this process. */
+  readonly allows_relatives?: boolean;
   /** Status words per enclave; fewer than there are for tests. */
   readonly status_word_capacity?: number;
   /** The loader, where this program carries none. */
@@ -87,6 +89,7 @@ export class ScxKernel implements RealKernel {
     this.#shared = {
       program,
       spin_ns: options.spin_ns ?? 0,
+      allows_relatives: options.allows_relatives ?? false,
       online_cpus: new Set(this.#cpu_rows.map(({ cpu }) => cpu)),
       nodes: new Set(this.#cpu_rows.map(({ numa_node }) => numa_node)),
       enclaves: new Map(),

@@ -22,12 +22,6 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef int32_t s32;
-typedef int64_t s64;
 #include "../ghost_abi.h"
 
 __asm__(".section .rodata\n"

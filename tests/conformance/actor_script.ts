@@ -9,7 +9,6 @@ import {
   ACTOR_END,
   ACTOR_EXIT,
   ACTOR_FORK,
-  ACTOR_JOIN,
   ACTOR_LEAVE,
   ACTOR_MASK_BYTES,
   ACTOR_NICE,
@@ -31,8 +30,8 @@ const FOREVER_NS = 1e9;
 export interface ScriptNames {
   /** Handle of the actor of a thread id. */
   handleOf(tid: number): number;
-  /** A descriptor that moves the thread that writes "0" to it into an enclave. */
-  joinFd(enclave: EnclaveControl): number;
+  /** Operation and argument with which a thread moves itself into an enclave. */
+  joinOperation(enclave: EnclaveControl): readonly [code: number, argument: number];
 }
 
 /** Bytes of a mask of CPUs. */
@@ -102,7 +101,7 @@ class ScriptCompiler {
         this.emit(ACTOR_LEAVE);
         return;
       case "join":
-        this.emit(ACTOR_JOIN, this.#names.joinFd(action.enclave));
+        this.emit(...this.#names.joinOperation(action.enclave));
         return;
       case "fork":
         this.#forks.push({ at: this.emit(ACTOR_FORK), script: action.script });

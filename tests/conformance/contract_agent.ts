@@ -11,12 +11,14 @@ import { cString } from "../../ffi/symbols.ts";
 import type { MemoryRegion } from "../../kernels/agent_spec.ts";
 import { becomeGhostAgent } from "../../kernels/ghost/ghost_port.ts";
 import { shimHost } from "../../kernels/ghost/shim_host.ts";
-import { type AgentPort, ENODEV } from "../../kernels/kernel.ts";
+import { ScxAgentPort } from "../../kernels/scx/scx_port.ts";
+import { type AgentPort, ENODEV, type KernelKind } from "../../kernels/kernel.ts";
 import { carryOut } from "../../lib/agent_loop.ts";
 import { MessageRing } from "../../lib/ring.ts";
 import { StatusWordTable } from "../../lib/status_word.ts";
 import { TransactionTable } from "../../lib/transaction.ts";
 import type { WorkerMessage } from "../../util/programs.ts";
+import { cpuMaskBytes } from "./actor_script.ts";
 import { commandStep } from "./agent_commands.ts";
 import { ContractFailure } from "./contract.ts";
 import type { ContractAgent } from "./host.ts";
@@ -47,6 +49,8 @@ export const AGENT_REFUSED = 2;
 export interface ContractAgentSpec extends WorkerMessage {
   /** Name of the Worker's code. */
   readonly entry: "contract_agent";
+  /** Which kernel. */
+  readonly kernel: KernelKind;
   /** Name of the case. */
   readonly case_name: string;
   /** ABI of the enclave. */
@@ -131,14 +135,26 @@ function makeAgent(spec: ContractAgentSpec, port: AgentPort): ContractAgent {
   };
 }
 
+/** Makes the calling thread an agent; its port, or −errno. */
+function become(spec: ContractAgentSpec): AgentPort | number {
+  const { cpu, port_handles: handles, queue_id, kernel } = spec;
+  if (kernel === "scx") {
+    const mask = cpuMaskBytes([cpu]);
+    loadShim().schedSetaffinity(0, mask, mask.length);
+    const status_address = spec.status_region.address;
+    const cpu_data_address = spec.cpu_data_region.address;
+    return ScxAgentPort.become({ handles, cpu, queue_id, status_address, cpu_data_address });
+  }
+  const abi = abiOf(spec.abi_version)!;
+  return becomeGhostAgent(shimHost(), { ctl_fd: handles.ctl_fd, abi, cpu, queue_fd: queue_id });
+}
+
 function runAgent(spec: ContractAgentSpec, control: Int32Array): void {
   const { setThreadName, blockSignals, gettid } = loadShim();
   setThreadName(cString(`contract_${spec.cpu}`));
   blockSignals();
   control[TID_WORD] = gettid();
-  const { cpu, port_handles: { ctl_fd }, queue_id: queue_fd } = spec;
-  const abi = abiOf(spec.abi_version)!;
-  const port = becomeGhostAgent(shimHost(), { ctl_fd, abi, cpu, queue_fd });
+  const port = become(spec);
   control[RESULT_WORD] = typeof port === "number" ? port : port.status_index;
   const state = typeof port === "number" ? AGENT_REFUSED : AGENT_STARTED;
   Atomics.store(control, STATE_WORD, state);

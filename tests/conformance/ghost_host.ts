@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { Actor } from "../../ffi/actor.ts";
+import { Actor, ACTOR_JOIN } from "../../ffi/actor.ts";
 import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../../ffi/linux.ts";
 import { loadShim } from "../../ffi/shim.ts";
 import { cString } from "../../ffi/symbols.ts";
 import type { MappedEnclave } from "../../kernels/agent_spec.ts";
-import type { GhostKernel } from "../../kernels/ghost/ghost_kernel.ts";
+import type { RealKernel } from "../../kernels/real_kernel.ts";
 import { GhostIoctls } from "../../kernels/ghost/ghost_ioctls.ts";
 import { shimHost } from "../../kernels/ghost/shim_host.ts";
 import type { Capability, EnclaveControl, Kernel } from "../../kernels/kernel.ts";
@@ -39,11 +39,11 @@ const TIMEOUT_NS = 5e9;
 const AGENT_START_MS = 20_000;
 const AGENT_END_MS = 10_000;
 const POLL_MS = 1;
+/** Times in cases are a simulated machine's; a real one takes longer for the same. */
+const SLEEP_MIN_MS = 30;
 const SETPRIORITY = { x86_64: 141, aarch64: 140 } as const;
 const SCHED_OTHER = 0;
 const FOREVER: readonly ThreadAction[] = [{ op: "run", ns: 1e12 }];
-/** What the kernel has and no thread of the suite can use. */
-const UNUSABLE: readonly Capability[] = ["switchto"];
 
 interface RunningAgent {
   readonly control: Int32Array;
@@ -59,9 +59,42 @@ function isThread(tid: number): boolean {
   return loadShim().schedGetscheduler(tid) >= 0;
 }
 
-function gtidOf(tid: number): readonly [lo: number, hi: number] {
-  const gtid = BigInt(Deno.readTextFileSync(`/proc/${tid}/ghost/gtid`).trim());
-  return [Number(BigInt.asIntN(32, gtid)), Number(BigInt.asIntN(32, gtid >> 32n))];
+/** What the suite needs to know of a real kernel beside its contract. */
+export interface SuiteAccess {
+  /** What the kernel has and no thread of the suite can use. */
+  readonly unusable: readonly Capability[];
+  /** The gtid of a thread. */
+  gtidOf(tid: number): readonly [lo: number, hi: number];
+  /** Operation and argument with which an actor moves itself into an enclave. */
+  joinOperation(id: number): readonly [code: number, argument: number];
+  /** A COMMIT_TXN call by the suite's own thread. */
+  commitFromOutside(enclave: MappedEnclave, cpu: number): void;
+  /** Gives back what the operations used. */
+  close(): void;
+}
+
+/** How the suite uses a ghOSt kernel: files of procfs and ghostfs, and the ioctls. */
+export function ghostAccess(kernel: RealKernel): SuiteAccess {
+  const join_fds = new Map<number, number>();
+  return {
+    unusable: ["switchto"],
+    gtidOf: (tid) => {
+      const gtid = BigInt(Deno.readTextFileSync(`/proc/${tid}/ghost/gtid`).trim());
+      return [Number(BigInt.asIntN(32, gtid)), Number(BigInt.asIntN(32, gtid >> 32n))];
+    },
+    joinOperation: (id) => {
+      const path = `${kernel.enclavePath(id)}/tasks`;
+      const known = join_fds.get(id);
+      const fd = known ?? loadShim().openat(AT_FDCWD, cString(path), O_WRONLY | O_CLOEXEC, 0);
+      join_fds.set(id, fd);
+      return [ACTOR_JOIN, fd];
+    },
+    commitFromOutside: ({ port_handles: { ctl_fd } }, cpu) =>
+      new GhostIoctls(shimHost(), ctl_fd).commit(cpu),
+    close: () => {
+      for (const fd of join_fds.values()) loadShim().close(fd);
+    },
+  };
 }
 
 /** True while a thread waits for something. */
@@ -87,22 +120,28 @@ export class GhostContractHost implements ContractHost {
   /** See {@linkcode ContractHost.words}. */
   readonly words: Int32Array<SharedArrayBuffer>;
   readonly #case_name: string;
-  readonly #ghost: GhostKernel;
+  readonly #ghost: RealKernel;
+  readonly #access: SuiteAccess;
   readonly #host_cpus: readonly number[];
   readonly #enclaves = new Map<EnclaveControl, MappedEnclave>();
   readonly #agents: RunningAgent[] = [];
   readonly #threads: Thread[] = [];
-  readonly #join_fds = new Map<number, number>();
 
   /**
    * Takes a kernel for a case; the calling thread is kept off the case's CPUs.
    *
    * @param contract_case The case.
    * @param kernel The kernel, which is closed with the case.
+   * @param access How the suite uses it.
    */
-  constructor(contract_case: ContractCase, kernel: GhostKernel) {
+  constructor(
+    contract_case: ContractCase,
+    kernel: RealKernel,
+    access: SuiteAccess = ghostAccess(kernel),
+  ) {
     this.#case_name = contract_case.name;
     this.#ghost = kernel;
+    this.#access = access;
     this.#host_cpus = kernel.cpuRows().map(({ cpu }) => cpu);
     this.outside_cpu = this.#host_cpus[this.#host_cpus.length - 1];
     this.missing_cpu = this.outside_cpu + 1;
@@ -125,7 +164,7 @@ export class GhostContractHost implements ContractHost {
       typeof made === "number" ? made : this.#watchEnclave(made as unknown as MappedEnclave);
     const own: Partial<Record<keyof Kernel, unknown>> = {
       capabilities: new Set(
-        [...this.#ghost.capabilities].filter((name) => !UNUSABLE.includes(name)),
+        [...this.#ghost.capabilities].filter((name) => !this.#access.unusable.includes(name)),
       ),
       createEnclave: (cpus: readonly number[], version: number) =>
         watch(this.#ghost.createEnclave(cpus, version)),
@@ -178,20 +217,12 @@ export class GhostContractHost implements ContractHost {
   #start(first: readonly ThreadAction[], script: readonly ThreadAction[]): Thread {
     const actor = new Actor(compileScript(first, script, {
       handleOf: (tid) => this.#thread({ tid, gtid_lo: 0, gtid_hi: 0 }).actor.handle,
-      joinFd: (enclave) => this.#joinFd(enclave.id),
+      joinOperation: (enclave) => this.#access.joinOperation(enclave.id),
     }));
-    const [gtid_lo, gtid_hi] = gtidOf(actor.tid);
+    const [gtid_lo, gtid_hi] = this.#access.gtidOf(actor.tid);
     const thread = { tid: actor.tid, gtid_lo, gtid_hi, actor };
     this.#threads.push(thread);
     return thread;
-  }
-
-  #joinFd(id: number): number {
-    const path = `${this.#ghost.enclavePath(id)}/tasks`;
-    const known = this.#join_fds.get(id);
-    const fd = known ?? loadShim().openat(AT_FDCWD, cString(path), O_WRONLY | O_CLOEXEC, 0);
-    this.#join_fds.set(id, fd);
-    return fd;
   }
 
   #thread(thread: ContractThread): Thread {
@@ -257,6 +288,7 @@ export class GhostContractHost implements ContractHost {
     const words = new Int32Array(new SharedArrayBuffer(AGENT_CONTROL_WORDS * 4));
     const spec: ContractAgentSpec = {
       entry: "contract_agent",
+      kernel: this.kernel.kind,
       case_name: this.#case_name,
       abi_version: this.kernel.abi.version,
       cpu,
@@ -288,8 +320,7 @@ export class GhostContractHost implements ContractHost {
 
   /** See {@linkcode ContractHost.commitFromOutside}. */
   commitFromOutside(control: EnclaveControl, cpu: number): void {
-    const { ctl_fd } = this.#mapped(control).port_handles;
-    new GhostIoctls(shimHost(), ctl_fd).commit(cpu);
+    this.#access.commitFromOutside(this.#mapped(control), cpu);
   }
 
   /** See {@linkcode ContractHost.nowNs}. */
@@ -299,7 +330,7 @@ export class GhostContractHost implements ContractHost {
 
   /** See {@linkcode ContractHost.sleep}. */
   async sleep(ns: number): Promise<void> {
-    await new Promise((done) => setTimeout(done, Math.ceil(ns / 1e6)));
+    await new Promise((done) => setTimeout(done, Math.max(Math.ceil(ns / 1e6), SLEEP_MIN_MS)));
     this.#checkAllSteps();
   }
 
@@ -326,8 +357,7 @@ export class GhostContractHost implements ContractHost {
   /** See {@linkcode ContractHost.close}. */
   async close(): Promise<void> {
     this.killAll();
-    const { close } = loadShim();
-    for (const fd of this.#join_fds.values()) close(fd);
+    this.#access.close();
     for (const enclave of this.#enclaves.values()) {
       this.#stopAgents(enclave.id);
       enclave.destroy();

@@ -15,8 +15,12 @@ const JSON_SCHEMA = 1;
 const PROGRAM = "ghostctl selftest";
 
 const FLAGS: readonly Flag[] = [
-  { name: "kernel", value: "NAME", fallback: "sim", help: "kernel under test: sim or ghost" },
-  { name: "filter", value: "TEXT", help: "run only cases whose name contains TEXT" },
+  { name: "kernel", value: "NAME", fallback: "sim", help: "kernel under test: sim, ghost or scx" },
+  {
+    name: "filter",
+    value: "TEXT",
+    help: "run only cases whose name contains TEXT; TEXT|TEXT for several",
+  },
   { name: "json", help: "print one JSON object instead of lines" },
   { name: "help", help: "explain the flags" },
 ];
@@ -30,8 +34,9 @@ function helpText(): string {
 
 /** The cases to run, or why there are none. */
 function choose(suite: SuiteKernel, filter: string): PlannedCase[] | OperatingError {
+  const texts = filter.split("|");
   const planned = planCases(CASES, suite.abi_version)
-    .filter(({ title }) => title.includes(filter));
+    .filter(({ title }) => texts.some((text) => title.includes(text)));
   if (planned.length > 0) return planned;
   return new UsageError(
     `no case contains ${JSON.stringify(filter)}`,
@@ -44,7 +49,7 @@ async function openKernel(name: string): Promise<SuiteKernel | OperatingError> {
   if (SUITE_KERNELS.includes(name)) return await openSuite(name);
   return new UsageError(
     `unknown kernel ${JSON.stringify(name)} in --kernel`,
-    `give ${SUITE_KERNELS.join(" or ")}`,
+    `give one of ${SUITE_KERNELS.join(", ")}`,
   );
 }
 
@@ -82,7 +87,7 @@ export async function main(args: string[]): Promise<number> {
 
 /** Runs a case, or says why the kernel has no machine for it. */
 async function runOne(planned: PlannedCase, suite: SuiteKernel): Promise<CaseResult> {
-  const host = suite.hostFor(planned);
+  const host = await suite.hostFor(planned);
   if (typeof host !== "string") return await runCase(planned, host);
   return { title: planned.title, outcome: "skip", reason: host };
 }

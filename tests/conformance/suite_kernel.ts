@@ -14,11 +14,11 @@ export interface SuiteKernel {
   /** Newest ABI version that it offers. */
   readonly abi_version: number;
   /** The machine for a case, or why there is none. */
-  hostFor(planned: PlannedCase): ContractHost | string;
+  hostFor(planned: PlannedCase): ContractHost | string | Promise<ContractHost | string>;
 }
 
 /** Values of `--kernel`. */
-export const SUITE_KERNELS: readonly string[] = ["sim", "ghost"];
+export const SUITE_KERNELS: readonly string[] = ["sim", "ghost", "scx"];
 
 function simSuite(): SuiteKernel {
   return {
@@ -51,6 +51,13 @@ async function ghostSuite(): Promise<SuiteKernel | OperatingError> {
   };
 }
 
+async function scxSuite(): Promise<SuiteKernel | OperatingError> {
+  const { openScxHost, scxSuiteFault } = await import("./scx_host.ts");
+  const fault = await scxSuiteFault();
+  if (fault instanceof OperatingError) return fault;
+  return { abi_version: LATEST_ABI.version, hostFor: (planned) => openScxHost(planned) };
+}
+
 /**
  * Opens a kernel for the suite.
  *
@@ -58,5 +65,6 @@ async function ghostSuite(): Promise<SuiteKernel | OperatingError> {
  * @returns The kernel, or what this host lacks for it.
  */
 export function openSuite(name: string): Promise<SuiteKernel | OperatingError> {
+  if (name === "scx") return scxSuite();
   return name === "ghost" ? ghostSuite() : Promise.resolve(simSuite());
 }
