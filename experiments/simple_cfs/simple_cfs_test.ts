@@ -40,6 +40,7 @@ Deno.test("both sub-tests run on the simulated kernel", async () => {
   assertEquals([await main(["--kernel=sim", "--stage_msec=20"], host), host.err], [0, []]);
   const names = host.out.filter((line) => line.startsWith("Simple"));
   assertEquals(names, ["SimpleNice", "SimpleLoadBalancing"]);
+  assertMatch(host.out.at(-1) ?? "", /^ took 10\d\.\d\d ms/); // five windows of time
 });
 
 Deno.test("a bad flag is one line and status 2", async () => {
