@@ -122,3 +122,44 @@ Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
   const soak = JOBS.filter(({ is_soak }) => is_soak).map(({ name }) => name);
   assertEquals(soak, ["scx_kill_soak", "scx_hang_soak", "scx_cycles"]);
 });
+
+/** What the ghost_ jobs print when all is well. */
+const GHOST_OUTPUT: Readonly<Record<string, string>> = {
+  ghost_facts: "versions 69 \nThis host is ready for agents on: ghost\n",
+  ghost_simple_exp: "agent active\nload_status 0\n" +
+    [
+      "SimpleExp",
+      "SimpleExpMany",
+      "BusyExp",
+      "TaskDeparted",
+      "TaskDepartedMany",
+      "TaskDepartedManyRace",
+    ].map((name) => `load: ${name}\nload:  took 1.00 ms\n`).join("") +
+    "agent_status 0\nagent: Initialization complete, ghOSt active.\nagent: Done!\nenclaves 0\n",
+  ghost_upgrade: "old active\nnew active\nold_status 0\nload_status 0\nnew_status 0\nenclaves 0\n",
+  ghost_kill: "agent active\ngone_ms 12\nagent_status 1\nleft 0\n".repeat(5),
+  ghost_contract: "ok  this\nskip  that: a reason\n1 passed, 0 failed, 1 skipped\n",
+};
+
+Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite is seen", () => {
+  const faulty: readonly (readonly [name: string, from: string, to: string])[] = [
+    ["ghost_facts", "This host is ready", "This host lacks"],
+    ["ghost_simple_exp", "load: BusyExp", "load: silence"],
+    ["ghost_simple_exp", "load_status 0", "load_status 1"],
+    ["ghost_simple_exp", "Done!", "Killed"],
+    ["ghost_simple_exp", "enclaves 0", "enclaves 1"],
+    ["ghost_upgrade", "new active", "new not active"],
+    ["ghost_upgrade", "load_status 0", "load_status 124"],
+    ["ghost_kill", "left 0", "left 1"],
+    ["ghost_kill", "agent_status 1", "stuck 7"],
+    ["ghost_contract", "ok  this", "FAIL  this: 1, want 2"],
+    ["ghost_contract", "0 failed", "2 failed"],
+  ];
+  for (const [name, stdout] of Object.entries(GHOST_OUTPUT)) {
+    assertEquals(judge(name, { stdout }).faults, [], name);
+  }
+  for (const [name, from, to] of faulty) {
+    const stdout = GHOST_OUTPUT[name].replace(from, to);
+    assert(judge(name, { stdout }).faults.length > 0, `${name}: ${to}`);
+  }
+});

@@ -244,7 +244,7 @@ async function run(args: readonly string[], signal: AbortSignal): Promise<number
   }
   const request = parseRequest(args);
   if (request.is_list) {
-    for (const { name, summary } of request.jobs) console.log(`${name.padEnd(14)} ${summary}`);
+    for (const { name, summary } of JOBS) console.log(`${name.padEnd(14)} ${summary}`);
     return 0;
   }
   if (Deno.uid() !== 0) {
