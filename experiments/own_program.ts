@@ -1,10 +1,13 @@
 /**
- * Programs of this repository as processes of their own, for experiments that need several.
+ * Programs of this repository as processes of their own, for experiments that need several. In a
+ * clone they run as this process does, with its flags of deno; packed, they are the same file, which
+ * must be the one with all programs (`ghostctl`).
  *
  * @module
  */
+import { spawn } from "node:child_process";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { stdFlags, stdSource } from "../tools/std_source.ts";
 
 /** A program that runs. */
 export interface OwnProgram {
@@ -23,68 +26,99 @@ export interface OwnProgram {
 /** Collects what a stream says. */
 class Lines {
   text = "";
-  readonly done: Promise<void>;
+  is_over = false;
   #more = Promise.withResolvers<void>();
 
-  constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
-    this.done = this.#read(stream);
+  constructor(stream: Readable) {
+    stream.setEncoding("utf8");
+    stream.on("data", (piece: string) => this.#tell(piece, false));
+    stream.on("end", () => this.#tell("", true));
   }
 
-  async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
-    for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
-      this.text += piece;
-      this.#more.resolve();
-      this.#more = Promise.withResolvers();
-    }
+  #tell(piece: string, is_over: boolean): void {
+    this.text += piece;
+    this.is_over = is_over;
+    this.#more.resolve();
+    this.#more = Promise.withResolvers();
   }
 
   async waitFor(line: string): Promise<boolean> {
-    let is_over = false;
-    const over = this.done.then(() => {
-      is_over = true;
-    });
     while (!`\n${this.text}`.includes(`\n${line}\n`)) {
-      if (is_over) return false;
-      await Promise.race([this.#more.promise, over]);
+      if (this.is_over) return false;
+      await this.#more.promise;
     }
     return true;
   }
 }
 
+/** A command. */
+export interface OwnCommand {
+  /** What is executed. */
+  readonly file: string;
+  /** Its arguments. */
+  readonly args: readonly string[];
+}
+
 /**
- * Starts a program.
+ * How a program of this repository is started.
+ *
+ * @param name Its name, as `ghostctl --help` has it.
+ * @param module_url URL of this module, or of the bundle that contains it.
+ * @param command_line The arguments of this process, the program first.
+ * @param main_module URL of the module that this process runs.
+ */
+export function ownCommand(
+  name: string,
+  module_url: string,
+  command_line: readonly string[],
+  main_module: string,
+): OwnCommand {
+  const is_clone = module_url.endsWith("/experiments/own_program.ts");
+  if (!is_clone) return { file: Deno.execPath(), args: [name] };
+  const main_path = fileURLToPath(main_module);
+  const at = command_line.findIndex((arg) => arg !== "" && main_path.endsWith(arg));
+  const flags = at < 2 ? ["run", "-A"] : command_line.slice(1, at);
+  const entry = fileURLToPath(new URL("../util/main.ts", module_url));
+  return { file: Deno.execPath(), args: [...flags, entry, name] };
+}
+
+/**
+ * Starts a command and collects what it says.
+ *
+ * @param command What to run.
+ * @param nice Its nice value; 0 leaves it.
+ */
+export function startCommand(command: OwnCommand, nice = 0): OwnProgram {
+  const { file, args } = command;
+  // `nice` goes before, so that threads of the start have the value, too.
+  const [first, rest] = nice === 0 ? [file, args] : ["nice", ["-n", String(nice), file, ...args]];
+  const child = spawn(first, rest, {
+    env: { ...Deno.env.toObject(), NO_COLOR: "1" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const stdout = new Lines(child.stdout);
+  const stderr = new Lines(child.stderr);
+  const closed = new Promise<number>((resolve) => {
+    child.on("close", (code) => resolve(code ?? 1));
+  });
+  return {
+    waitForLine: (line) => stdout.waitFor(line),
+    interrupt: () => child.kill("SIGINT"),
+    async ended() {
+      return { code: await closed, stdout: stdout.text, stderr: stderr.text };
+    },
+  };
+}
+
+/**
+ * Starts a program of this repository.
  *
  * @param name Its name, as `ghostctl --help` has it.
  * @param args Its arguments.
  * @param nice Its nice value; 0 leaves it.
  */
-export async function startOwnProgram(
-  name: string,
-  args: readonly string[],
-  nice = 0,
-): Promise<OwnProgram> {
-  const root = fileURLToPath(new URL("../", import.meta.url));
-  const flags = stdFlags(await stdSource());
-  const command = [
-    ...(nice === 0 ? [] : ["nice", "-n", String(nice)]),
-    ...[Deno.execPath(), "run", "-A", "--no-check", "--quiet", ...flags],
-    ...[`${root}util/main.ts`, name, ...args],
-  ];
-  const child = new Deno.Command(command[0], {
-    args: command.slice(1),
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const stdout = new Lines(child.stdout);
-  const stderr = new Lines(child.stderr);
-  return {
-    waitForLine: (line) => stdout.waitFor(line),
-    interrupt: () => child.kill("SIGINT"),
-    async ended() {
-      const [{ code }] = await Promise.all([child.status, stdout.done, stderr.done]);
-      return { code, stdout: stdout.text, stderr: stderr.text };
-    },
-  };
+export function startOwnProgram(name: string, args: readonly string[], nice = 0): OwnProgram {
+  const line = Deno.readTextFileSync("/proc/self/cmdline").split("\0");
+  const own = ownCommand(name, import.meta.url, line, Deno.mainModule);
+  return startCommand({ ...own, args: [...own.args, ...args] }, nice);
 }

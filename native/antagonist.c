@@ -21,14 +21,6 @@ struct antagonist {
     struct soak *soaks;
 };
 
-static void sleep_until(double time_ns)
-{
-    struct timespec until;
-    until.tv_sec = (time_t)(time_ns / 1e9);
-    until.tv_nsec = (long)(time_ns - (double)until.tv_sec * 1e9);
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-}
-
 /*
  * One period: works until the share of all periods so far is used, then sleeps until the period is
  * over. A thread that was kept from running works on without a sleep until it has caught up.
@@ -48,7 +40,7 @@ static void soak_body(struct exp_pool *pool, uint32_t sid)
         usage_ns = exp_thread_cpu_ns() - soak->usage_start_ns;
     } while (usage_ns < target_ns && !exp_should_exit(pool, sid));
     atomic_store_explicit(&soak->run_ns, usage_ns, memory_order_relaxed);
-    sleep_until(soak->start_ns + period_count * PERIOD_NS);
+    exp_sleep_until(soak->start_ns + period_count * PERIOD_NS);
 }
 
 /* Threads on `cpus` (-1: any) that wait for exp_pool_go. The handle, or -errno. */

@@ -31,16 +31,22 @@ void exp_mark_runnable(_Atomic uint32_t *word, enum exp_wait how)
         shim_futex_wake_word(plain(word), 1);
 }
 
-void exp_wait_until_runnable(_Atomic uint32_t *word, enum exp_wait how, int yields)
+void exp_wait_until_runnable(_Atomic uint32_t *word, enum exp_wait how)
 {
     while (atomic_load_explicit(word, memory_order_acquire) == 0) {
         if (how == EXP_WAIT_FUTEX)
             shim_futex_wait_word(plain(word), 0, -1);
-        else if (yields)
-            sched_yield();
         else
             exp_pause();
     }
+}
+
+void exp_sleep_until(double time_ns)
+{
+    struct timespec until;
+    until.tv_sec = (time_t)(time_ns / 1e9);
+    until.tv_nsec = (long)(time_ns - (double)until.tv_sec * 1e9);
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 }
 
 int exp_should_exit(const struct exp_pool *pool, uint32_t sid)
@@ -72,7 +78,8 @@ static void *thread_main(void *argument)
         atomic_store(&pool->error, -error);
     atomic_store(&self->tid, (int32_t)syscall(SYS_gettid));
     atomic_fetch_add(&pool->ready_count, 1);
-    exp_wait_until_runnable(&pool->go, EXP_WAIT_FUTEX, 0);
+    prctl(PR_SET_TIMERSLACK, 1);
+    exp_wait_until_runnable(&pool->go, EXP_WAIT_FUTEX);
     while (!exp_should_exit(pool, self->sid))
         pool->body(pool, self->sid);
     atomic_fetch_add(&pool->exited_count, 1);

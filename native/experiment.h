@@ -51,8 +51,9 @@ int exp_should_exit(const struct exp_pool *pool, uint32_t sid);
 /* How a thread waits for work: it spins, or sleeps. Upstream's ThreadWait. */
 enum exp_wait { EXP_WAIT_SPIN, EXP_WAIT_FUTEX };
 void exp_mark_runnable(_Atomic uint32_t *word, enum exp_wait how);
-/* `yields`: the CPU is shared with threads that are waited for. */
-void exp_wait_until_runnable(_Atomic uint32_t *word, enum exp_wait how, int yields);
+void exp_wait_until_runnable(_Atomic uint32_t *word, enum exp_wait how);
+/* Sleeps until a time of CLOCK_MONOTONIC, without the usual slack of 50 us. */
+void exp_sleep_until(double time_ns);
 
 static inline void exp_pause(void)
 {

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include "experiment.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +19,8 @@
 /* A worker that sleeps on a futex gets no request so soon after its last, in ns. */
 #define RECENT_NS 15000.0
 #define DEADLINE_NS 100000.0
+/* Threads that share a CPU sleep at most so long, so that they see when they are to end. */
+#define NAP_NS 10e6
 
 /* Order of the numbers that ffi/experiment_library.ts passes. */
 enum config {
@@ -38,13 +39,14 @@ enum config {
     CONFIG_SEED,
     CONFIG_DATABASE, /* handle */
     CONFIG_HINTS, /* address of the PrioTable; 0: none */
-    CONFIG_YIELDS, /* 1: threads share CPUs, so that whoever waits gives its CPU away */
+    CONFIG_SHARES_CPUS, /* 1: threads share CPUs, so that whoever waits sleeps */
 };
 
 /* What one thread is handed, and what it has done. */
 struct slot {
     _Alignas(CACHE_LINE) _Atomic uint32_t request_count; /* 0: the slot is its giver's */
     _Alignas(CACHE_LINE) _Atomic uint32_t is_runnable;
+    _Atomic uint32_t bell; /* a futex of dispatchers on shared CPUs: something has happened */
     _Atomic double last_finished_ns;
     struct exp_request *requests;
     struct exp_request *done;
@@ -61,7 +63,7 @@ struct queue {
 
 struct load {
     struct exp_pool pool;
-    int is_ghost, yields;
+    int is_ghost, shares_cpus;
     enum exp_wait wait;
     uint32_t generator_count, dispatcher_count, worker_count, batch, first_worker, range_size;
     double get_ns, range_ns, get_exponential_ns;
@@ -74,12 +76,13 @@ struct load {
     _Atomic uint32_t fault_count; /* wrong answers of the database, and requests lost to memory */
 };
 
-static void relax(const struct load *load)
+/* Tells a dispatcher that there are requests, or that a worker has become idle. */
+static void ring(struct load *load, uint32_t sid)
 {
-    if (load->yields)
-        sched_yield();
-    else
-        exp_pause();
+    if (!load->shares_cpus)
+        return;
+    atomic_fetch_add(&load->slots[sid].bell, 1);
+    shim_futex_wake_word((uint32_t *)&load->slots[sid].bell, 1);
 }
 
 /* ---- serving ---- */
@@ -157,10 +160,13 @@ static void worker_body(struct load *load, uint32_t sid)
             atomic_store_explicit(&slot->last_finished_ns, exp_now_ns(), memory_order_relaxed);
             atomic_store_explicit(&slot->is_runnable, 0, memory_order_relaxed);
             atomic_store_explicit(&slot->request_count, 0, memory_order_release);
+            if (!load->is_ghost)
+                ring(load, load->generator_count +
+                               (sid - load->first_worker) % load->dispatcher_count);
         }
     }
     if (load->hints == NULL) {
-        exp_wait_until_runnable(&slot->is_runnable, load->wait, load->yields);
+        exp_wait_until_runnable(&slot->is_runnable, load->wait);
         return;
     }
     while (hint_is_idle(load->hints, sid) && !exp_should_exit(&load->pool, sid))
@@ -197,6 +203,7 @@ static void dispatcher_body(struct load *load, uint32_t sid)
 {
     struct slot *own = &load->slots[sid];
     struct queue *queue = &load->queues[sid - load->generator_count];
+    const uint32_t bell = atomic_load(&own->bell);
     const uint32_t got = atomic_load_explicit(&own->request_count, memory_order_acquire);
     for (uint32_t i = 0; i < got; i++) {
         if (!push(queue, &own->requests[i]))
@@ -219,8 +226,12 @@ static void dispatcher_body(struct load *load, uint32_t sid)
         exp_mark_runnable(&worker->is_runnable, load->wait);
         given_count += count;
     }
-    if (got + given_count == 0 || load->yields)
-        relax(load);
+    if (got + given_count > 0)
+        return;
+    if (load->shares_cpus)
+        shim_futex_wait_word((uint32_t *)&own->bell, bell, NAP_NS);
+    else
+        exp_pause();
 }
 
 /* Under the default scheduler a load generator feeds the dispatchers. */
@@ -236,8 +247,10 @@ static uint32_t feed_dispatchers(struct load *load, struct exp_network *network)
                exp_network_take(network, exp_now_ns(), &slot->requests[count]))
             count++;
         taken_count += count;
-        if (count > 0)
-            atomic_store_explicit(&slot->request_count, count, memory_order_release);
+        if (count == 0)
+            continue;
+        atomic_store_explicit(&slot->request_count, count, memory_order_release);
+        ring(load, load->generator_count + i);
     }
     return taken_count;
 }
@@ -280,8 +293,16 @@ static void generator_body(struct load *load, uint32_t sid)
     }
     const uint32_t taken_count = load->is_ghost ? feed_workers(load, sid, network) :
                                                   feed_dispatchers(load, network);
-    if (taken_count == 0 || load->yields)
-        relax(load);
+    if (taken_count > 0)
+        return;
+    const double nap_end_ns = exp_now_ns() + NAP_NS;
+    const double next_ns = network->next_ns;
+    if (load->shares_cpus && network->mean_gap_ns > 0 && next_ns > exp_now_ns())
+        exp_sleep_until(next_ns < nap_end_ns ? next_ns : nap_end_ns);
+    else if (load->shares_cpus)
+        exp_sleep_until(exp_now_ns() + NAP_NS / 1000); /* no dispatcher or worker is free */
+    else
+        exp_pause();
 }
 
 static void body(struct exp_pool *pool, uint32_t sid)
@@ -365,7 +386,7 @@ SHIM_API double exp_rocksdb_create(const double *config, const int32_t *cpus)
     if (load == NULL)
         return -ENOMEM;
     load->is_ghost = config[CONFIG_IS_GHOST] != 0;
-    load->yields = config[CONFIG_YIELDS] != 0;
+    load->shares_cpus = config[CONFIG_SHARES_CPUS] != 0;
     load->wait = (enum exp_wait)config[CONFIG_WAIT];
     load->generator_count = (uint32_t)config[CONFIG_GENERATORS];
     load->dispatcher_count = (uint32_t)config[CONFIG_DISPATCHERS];

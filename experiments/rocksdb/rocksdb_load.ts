@@ -45,7 +45,7 @@ export function loadThreads(options: RocksdbOptions): LoadThread[] {
   ];
 }
 
-/** True if a CPU is given to two threads: those that wait must then not keep it busy. */
+/** True if a CPU is given to two threads: those that wait then sleep, whatever the flags say. */
 export function hasSharedCpu(threads: readonly LoadThread[]): boolean {
   const cpus = threads.map(({ cpu }) => cpu).filter((cpu) => cpu >= 0);
   return new Set(cpus).size < cpus.length;
@@ -59,7 +59,8 @@ function configOf(
   hints_address: number,
 ): Float64Array {
   const is_ghost = options.scheduler === "ghost";
-  const waits_on_futex = is_ghost || options.cfs_wait_type === "futex";
+  const shares_cpus = hasSharedCpu(threads);
+  const waits_on_futex = is_ghost || shares_cpus || options.cfs_wait_type === "futex";
   const reserve_ns = Math.min(options.experiment_ns, RESERVE_MAX_NS) + 1e9;
   const reserve = reserve_ns / 1e9 * options.throughput_rps / options.worker_count * 2;
   return Float64Array.of(
@@ -78,7 +79,7 @@ function configOf(
     options.seed,
     database.handle,
     hints_address,
-    hasSharedCpu(threads) ? 1 : 0,
+    shares_cpus ? 1 : 0,
   );
 }
 

@@ -162,17 +162,17 @@ async function runPoint(
   throughput: number,
 ): Promise<SweepPoint | OperatingError> {
   const plan = pointPlan(asked.script, scheduler, asked.host, throughput);
-  const agent = plan.agent && await startOwnProgram("agent_shinjuku", plan.agent);
+  const agent = plan.agent && startOwnProgram("agent_shinjuku", plan.agent);
   try {
     if (agent && !await agent.waitForLine("Initialization complete, ghOSt active.")) {
       return endedBadly("agent_shinjuku", await agent.ended());
     }
-    const rocksdb = await startOwnProgram("rocksdb", plan.rocksdb, plan.nice[0]);
+    const rocksdb = startOwnProgram("rocksdb", plan.rocksdb, plan.nice[0]);
     if (!await rocksdb.waitForLine("Initialization complete.")) {
       return endedBadly("rocksdb", await rocksdb.ended());
     }
     const antagonist = plan.antagonist &&
-      await startOwnProgram("antagonist", plan.antagonist, plan.nice[1]);
+      startOwnProgram("antagonist", plan.antagonist, plan.nice[1]);
     const [served, soaked] = await Promise.all([rocksdb.ended(), antagonist?.ended()]);
     if (served.code !== 0) return endedBadly("rocksdb", served);
     if (soaked !== undefined && soaked.code !== 0) return endedBadly("antagonist", soaked);
@@ -264,7 +264,9 @@ async function run(asked: Request): Promise<OperatingError | undefined> {
   const name = `rocksdb_${script}`;
   const results = ResultsFolder.open(asked.out, name);
   if (results instanceof UsageError) return results;
-  const shared = host.cpu_count < 3 ? "; fewer than 3: threads share CPUs and yield" : "";
+  const shared = host.cpu_count < 3
+    ? "; fewer than 3: threads share CPUs and sleep while they wait"
+    : "";
   const cpus = host.cpu_count === 1 ? `CPU ${last_cpu}` : `CPUs ${host.first_cpu} to ${last_cpu}`;
   const where = `${cpus} of this host${shared}, ` +
     `${host.experiment_duration} per point, seed ${host.seed}`;
