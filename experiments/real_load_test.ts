@@ -166,7 +166,7 @@ Deno.test("a stop also ends threads that wait for a token that nobody gives, or 
   }
 });
 
-Deno.test("threads bound to a CPU stay on it, their children too", async () => {
+Deno.test("threads bound to a CPU stay on it, their children too", () => {
   const child = threadKind("child", run(MS));
   const program = compileSteps(threadKind("root", run(MS), fork(child), join())).program;
   const [first] = [...Deno.readTextFileSync("/proc/self/status").matchAll(/_list:\s*(\d+)/g)];

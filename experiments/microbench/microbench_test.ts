@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { LatencyBuckets } from "../../ffi/load.ts";
-import { SimEnclave } from "../../kernels/sim/enclave.ts";
+import type { SimEnclave } from "../../kernels/sim/enclave.ts";
 import { SimPolicyHost } from "../../kernels/sim/host.ts";
 import { SimKernel } from "../../kernels/sim/sim_kernel.ts";
 import { FIFO_PER_CPU } from "../../schedulers/fifo/per_cpu/scheduler.ts";
