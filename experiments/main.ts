@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { main as global_scalability } from "./global_scalability/sweep.ts";
 import { main as rocksdb } from "./rocksdb/sweep.ts";
 import { main as shinjuku } from "./shinjuku/main.ts";
 import { main as shinjuku_shenango } from "./shinjuku/shenango.ts";
@@ -11,6 +12,7 @@ import { main as shinjuku_shenango } from "./shinjuku/shenango.ts";
 type Experiment = (args: string[]) => number | Promise<number>;
 
 const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
+  global_scalability,
   rocksdb,
   shinjuku,
   shinjuku_shenango,

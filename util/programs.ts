@@ -119,6 +119,11 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: true,
     load: () => import("../experiments/antagonist/main.ts"),
   },
+  global_scalability: {
+    summary: "measure how many threads a second one global agent schedules, by number of CPUs",
+    has_file: true,
+    load: () => import("../experiments/global_scalability/main.ts"),
+  },
   pushtosched: {
     summary: "move threads whose TIDs are on stdin to SCHED_OTHER (CFS)",
     has_file: true,

@@ -24,7 +24,7 @@ export function takeBooleans(
   const rest: string[] = [];
   let is_behind_boolean = false;
   for (const arg of args) {
-    const match = /^--(no)?([a-z_]+)(?:=(.*))?$/s.exec(arg);
+    const match = /^--(no)?([a-z_0-9]+)(?:=(.*))?$/s.exec(arg);
     const name = names.find((one) => match !== null && one === match[2]);
     if (match === null || name === undefined) {
       if (arg !== "" || !is_behind_boolean) rest.push(arg);

@@ -22,12 +22,13 @@ Deno.test("durations are written as absl writes them", () => {
 
 Deno.test("boolean flags are taken out, whatever their form, and the last one counts", () => {
   const take = (...args: string[]): [string[], readonly string[]] => {
-    const result = takeBooleans(["ns", "get"], args);
+    const result = takeBooleans(["ns", "get", "cpu0"], args);
     if (result instanceof UsageError) throw result;
     return [[...result.on], result.rest];
   };
   assertEquals(take("--ns", "--x", "1", "--get=true"), [["ns", "get"], ["--x", "1"]]);
   assertEquals(take("--ns", "--nons"), [[], []]);
+  assertEquals(take("--cpu0", "--x"), [["cpu0"], ["--x"]]);
   assertEquals(take("--ns", "", "--x", ""), [["ns"], ["--x", ""]]);
   assertEquals(take("--get=false", "--ns=0"), [[], []]);
   assertEquals(take("--note", "--nsx"), [[], ["--note", "--nsx"]]);
