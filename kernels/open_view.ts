@@ -24,7 +24,8 @@ export const KERNEL_VIEW_OPENERS: KernelViewOpeners = {
 /** Kernels that a host has. */
 function present(facts: KernelFacts): RealKernelName[] {
   const names: RealKernelName[] = [];
-  if (facts.ghost_versions !== undefined) names.push("ghost");
+  // Where ghostfs is not mounted there is no enclave, but the kernel is there.
+  if (facts.ghost_versions !== undefined || facts.is_ghost_unmounted) names.push("ghost");
   if (facts.has_scx) names.push("scx");
   return names;
 }

@@ -77,7 +77,11 @@ export async function kernelViews(
   const name = KERNEL_NAMES.find((known) => known === kernel);
   const facts = host.facts();
   const chosen = chooseKernel(kernel, facts);
-  if (chosen instanceof OperatingError) return chosen;
+  if (chosen instanceof UsageError) return chosen;
+  if (chosen instanceof OperatingError) {
+    // A simulated kernel has no enclave that a tool could work on.
+    return new OperatingError(chosen.fault, chosen.cure.replace(/, or simulate with .*$/, ""));
+  }
   if (name === undefined || name === "sim") {
     return new UsageError("--kernel=sim has no enclave of another process", "name a real kernel");
   }
