@@ -112,7 +112,8 @@ export interface AgentsReport {
   readonly exit_status: number;
 }
 
-const START_TIMEOUT_MS = 30_000;
+/** An emulated machine compiles slowly. */
+const START_TIMEOUT_MS = 120_000;
 const DRAIN_MS = 2000;
 const LEAVE_MS = 2000;
 /** A thread is still to be seen for a moment after its Worker has closed. */
@@ -129,6 +130,7 @@ interface AgentHandle {
   readonly discovered: PromiseWithResolvers<void>;
   readonly ended: PromiseWithResolvers<void>;
   state: "starting" | "running" | "left" | "killed" | "failed";
+  may_be_agent: boolean;
   tid: number;
   warm_up_ms: number;
 }
@@ -196,6 +198,7 @@ export class AgentThreads {
       discovered: Promise.withResolvers(),
       ended: Promise.withResolvers(),
       state: "starting",
+      may_be_agent: false,
       tid: 0,
       warm_up_ms: 0,
     };
@@ -256,9 +259,12 @@ export class AgentThreads {
   #end(agent: AgentHandle, state: "left" | "killed" | "failed"): void {
     if (agent.state === "left" || agent.state === "killed" || agent.state === "failed") return;
     agent.state = state;
+    // Terminating a Worker does not stop its JavaScript: one that spins looks here at each step.
+    Atomics.store(agent.control, CONTROL_STOP_WORD, STOP_NOW);
     agent.worker.terminate();
-    // What the thread waits for in native code returns, else the thread would stay.
-    this.#options.control.agentDied(agent.cpu);
+    // What the thread waits for in native code returns, else the thread would stay. Before it may
+    // become the agent, the CPU's agent is another process's.
+    if (agent.may_be_agent) this.#options.control.agentDied(agent.cpu);
     agent.ended.resolve();
   }
 
@@ -291,7 +297,10 @@ export class AgentThreads {
     const all_warm = Promise.all(this.#agents.map((agent) => agent.warm.promise));
     await this.#await("warmed up", all_warm, timeout_ms);
     await this.#options.awaitTurn?.();
-    for (const agent of this.#agents) this.#setPhase(agent, PHASE_OPEN);
+    for (const agent of this.#agents) {
+      agent.may_be_agent = true;
+      this.#setPhase(agent, PHASE_OPEN);
+    }
     const all_ready = Promise.all(this.#agents.map((agent) => agent.ready.promise));
     await this.#await("ready", all_ready, timeout_ms);
     const [first] = this.#agents;
@@ -416,7 +425,7 @@ export class AgentThreads {
     for (const agent of live) {
       Atomics.store(agent.control, CONTROL_STOP_WORD, how);
       this.#setPhase(agent, PHASE_RUN);
-      this.#options.control.wakeAgent(agent.cpu);
+      if (agent.may_be_agent) this.#options.control.wakeAgent(agent.cpu);
     }
     return await within(Promise.all(live.map((agent) => agent.ended.promise)), timeout_ms);
   }

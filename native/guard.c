@@ -1,6 +1,6 @@
 /*
  * The guard's main loop: passes signals on, watches, and acts when the agent stalls or dies. Its
- * exit status is the agent's, 128 + N after signal N, 3 after a stall, 130 as the agent has it.
+ * exit status is the agent's, 1 if it was killed, 3 after a stall, 130 after a second SIGINT.
  */
 #define _GNU_SOURCE
 #include "guard.h"
@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define EXIT_FAILED 1
 #define EXIT_BROKEN 3
 #define EXIT_INTERRUPTED 130
 #define POLL_NS_MIN 2000000ll
@@ -194,7 +195,7 @@ static void ended(int status)
         int number = WTERMSIG(status);
         snprintf(what, sizeof what, "agent process %d was killed by signal %d (%s)", agent->pid,
                  number, strsignal(number));
-        act(what, 128 + number, false);
+        act(what, EXIT_FAILED, false);
         return;
     }
     int code = WEXITSTATUS(status);

@@ -25,6 +25,7 @@ import {
 } from "./agent_flags.ts";
 import { readReplay } from "./agent_recording.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "./flags.ts";
+import type { AgentSignals } from "./agent_signals.ts";
 import { type GuardHost, NATIVE_GUARD } from "./guard/launch.ts";
 import { postMortem } from "./guard/post_mortem.ts";
 import { REAL_FLAGS, type RealOptions, realOptions } from "./real_flags.ts";
@@ -92,6 +93,8 @@ export interface AgentHost {
   readonly worker_url?: string;
   /** The guard of agents on real kernels; none if left out. */
   readonly guard?: GuardHost;
+  /** The signals of agents on real kernels; those of the process unless a test says otherwise. */
+  readonly signals?: AgentSignals;
   /** Ends the process at once; Deno.exit unless a test says otherwise. */
   readonly exit?: (status: number) => void;
 }
@@ -209,7 +212,8 @@ async function runWith(
   const makePolicy = (cpus: readonly number[]): PolicyDefinition | UsageError =>
     typeof program.policy === "function" ? program.policy(flags, cpus) : program.policy;
   const policy = makePolicy(options.cpus);
-  if (policy instanceof UsageError) return policy;
+  // An enclave that is there has other CPUs: its policy is made once these are known.
+  if (policy instanceof UsageError && options.enclave === "") return policy;
   const link = options.kernel === "sim" ? undefined : host.guard?.link();
   if (link?.mode === "dump") {
     host.stderr(postMortem(link.board_fd, makePolicy));
@@ -218,7 +222,10 @@ async function runWith(
   const facts = probeKernel(host.read);
   const kernel = chooseKernel(options.kernel, facts);
   if (kernel instanceof UsageError) return kernel;
-  if (kernel === "sim") return await runSimAgent({ program, policy, options, host, recording });
+  if (kernel === "sim") {
+    if (policy instanceof UsageError) return policy;
+    return await runSimAgent({ program, policy, options, host, recording });
+  }
   if (kernel instanceof OperatingError) return simFlagFault(flags) ?? kernel;
   const fault = realFault(options, host);
   if (fault !== undefined) return fault;

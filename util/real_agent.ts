@@ -316,8 +316,8 @@ export async function runRealAgent(job: RealAgentJob): Promise<number | Operatin
   const kernel = await openRealKernel(job.kernel_name, host.kernels);
   if (kernel instanceof OperatingError) return kernel;
   if (job.link !== undefined) nameProcess(job.program.name);
-  const signals = new AgentSignals(host.exit, STOP_SIGNALS);
-  signals.listen();
+  const signals = host.signals ?? new AgentSignals(host.exit, STOP_SIGNALS);
+  if (host.signals === undefined) signals.listen();
   try {
     return await runOn(job, kernel, signals);
   } catch (error) {
@@ -325,7 +325,7 @@ export async function runRealAgent(job: RealAgentJob): Promise<number | Operatin
     if (!(error instanceof EnclaveError)) throw error;
     return new OperatingError(error.message, "see `ghostctl doctor` and the kernel's log (dmesg)");
   } finally {
-    signals.close();
+    if (host.signals === undefined) signals.close();
     kernel.close();
   }
 }

@@ -10,7 +10,7 @@ import { EBUSY } from "../kernels/kernel.ts";
 import { EnclaveError, type PolicyEnclave } from "../lib/enclave.ts";
 import { OperatingError } from "../lib/errors.ts";
 import { TaskTable } from "../lib/task_table.ts";
-import { type BoardView } from "./guard/board.ts";
+import type { BoardView } from "./guard/board.ts";
 import { findPredecessor, upgradeGap } from "./guard/predecessor.ts";
 import type { OpenEnclave } from "./real_enclave.ts";
 
@@ -85,6 +85,7 @@ export class TakeOver {
       this.#checkGoing();
       await pause(POLL_MS);
     }
+    this.#checkGoing();
     this.#offline_ns = this.#host.nowNs();
   }
 

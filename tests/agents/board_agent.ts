@@ -68,9 +68,9 @@ function end(status: number, phase: number): void {
 
 for (const name of ["SIGINT", "SIGTERM", "SIGUSR1"] as const) {
   Deno.addSignalListener(name, () => {
+    Deno.writeTextFileSync(`${folder}/${name}`, `${Deno.ppid}`);
     say(name);
     if (name === "SIGINT" && mode === "stubborn") return;
-    Deno.writeTextFileSync(`${folder}/${name}`, `${Deno.ppid}`);
     if (name !== "SIGUSR1") end(0, PHASE_ENDED);
   });
 }

@@ -20,6 +20,8 @@ export const PEER_DIR = "/peer/enclave_";
 export class PeerRealKernel extends PeerKernel implements RealKernel {
   /** See {@linkcode RealKernel.opener}. */
   readonly opener: PortOpener = PEER_OPENER;
+  /** How many agents still have it open. */
+  open_count = 1;
   readonly #cpus: readonly number[];
   readonly #ctl: string | undefined;
 
@@ -38,6 +40,11 @@ export class PeerRealKernel extends PeerKernel implements RealKernel {
     const there = super.attachEnclave(id);
     if (typeof there !== "number" || this.#ctl === undefined) return there;
     return this.createEnclave(this.#cpus, this.abi.version);
+  }
+
+  /** A kernel outlives the processes that have opened it. */
+  override close(): void {
+    if (--this.open_count === 0) super.close();
   }
 
   /** See {@linkcode RealKernel.destroyActions}. */
