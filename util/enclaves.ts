@@ -155,6 +155,9 @@ async function run(args: readonly string[], host: ToolHost): Promise<number | Op
     return chosen instanceof OperatingError ? chosen : destroyAll(chosen, host);
   }
   const rows = views.flatMap((view) => view.enclaves().map((one) => rowOf(view.kind, one)));
+  if (host.uid() !== 0 && views.some(({ kind }) => kind === "scx")) {
+    host.stderr(`${PROGRAM}: not root: enclaves under sched_ext are seen by root only`);
+  }
   const json = { schema: SCHEMA_VERSION, enclaves: rows };
   host.stdout(flags.has("json") ? JSON.stringify(json, null, 2) : listText(rows));
   return 0;

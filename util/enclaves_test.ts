@@ -97,7 +97,9 @@ Deno.test("what cannot be destroyed is told, and does not keep the others", asyn
 });
 
 Deno.test("a look needs no root, destroying does", async () => {
-  assertEquals(await main([], toolHost([FIRST], { uid: () => 1000 })), 0);
+  const looker = toolHost([FIRST], { uid: () => 1000 });
+  assertEquals(await main([], looker), 0);
+  assertStringIncludes(looker.err[0], "enclaves under sched_ext are seen by root only");
   const host = toolHost([FIRST], { uid: () => 1000 });
   assertEquals(await main(["destroy", "--all"], host), 1);
   assertStringIncludes(host.err[0], "not root");
