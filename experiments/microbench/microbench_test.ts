@@ -11,7 +11,7 @@ import { pingPongLoad, yieldLoad } from "./load.ts";
 import { main } from "./main.ts";
 import { reportText } from "./report.ts";
 
-const QUICK = ["--duration_ms=30", "--warm_up_ms=5"];
+const QUICK = ["--duration_ms=100", "--warm_up_ms=5"];
 
 Deno.test("yields and wake-ups are counted in an enclave and in the default class", async () => {
   for (const [name, ...place] of [["scx"], ["default", "--cpus=0"], ["default"]]) {
@@ -24,7 +24,7 @@ Deno.test("yields and wake-ups are counted in an enclave and in the default clas
       [row.class, row.bench, row.thread_count].join(" ")
     );
     assertEquals(facts, [`${name} yield 2`, `${name} yield 3`, `${name} pingpong 4`]);
-    for (const { per_second, seconds } of rows) assert(per_second > 100 && seconds >= 0.03);
+    for (const { per_second, seconds } of rows) assert(per_second > 10 && seconds >= 0.1);
     assert(rows[2].wake_p50_ns > 0 && rows[2].wake_p50_ns <= rows[2].wake_p99_ns);
   }
 });
