@@ -1,14 +1,66 @@
 /**
- * Cases of the contract suite that a ghOSt kernel of this host cannot be asked, and why.
+ * Cases of the contract suite that a ghOSt kernel of this host is not asked, and why. Facts are of
+ * the kernel of ABI 69; docs/ghost-host.md lists them.
  *
  * @module
  */
 
-const KILLS_SUITE = "the kernel kills the process of agents still attached, which is the suite's";
-
-/** Reasons by the beginning of a case's name. */
-const REASONS: readonly (readonly [name: string, reason: string])[] = [
-  ["runnable_timeout: an enclave does not outlive", KILLS_SUITE],
+/** Names of cases, or their beginnings, by the reason for which they are left out. */
+const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = [
+  ["the kernel kills the process of agents still attached, which is the suite's", [
+    "runnable_timeout: an enclave does not outlive",
+    "runnable_timeout: tasks that get a CPU in time do no harm",
+  ]],
+  ["the kernel's log gets a warning with every message that does not fit", [
+    "ring: a message that does not fit",
+  ]],
+  ["a killed thread of ghOSt dies when an agent runs it, and this case has none that does", [
+    "status words: the region's header describes it",
+    "join: the enclave lists its threads",
+    "commit: a dead task is TARGET_STALE",
+  ]],
+  ["this kernel takes threads without a default queue", [
+    "default queue: closing it does not leave it the default queue",
+    "join: without a default queue it is ENXIO",
+  ]],
+  ["this kernel takes every CPU of the host as a target", [
+    "wake-up: a target that is no CPU of the enclave is EINVAL",
+  ]],
+  ["this kernel associates tasks only: EINVAL for an agent", ["association of an agent: "]],
+  ["this kernel says EINVAL of a word that nobody has", [
+    "free a status word: one that nobody has",
+    "free a status word: an agent can do it within its step, once",
+  ]],
+  ["this kernel commits a transaction for the agent's gtid: COMPLETE", [
+    "commit: the gtid that stands for agents",
+  ]],
+  ["a thread's runtime in TASK_NEW counts from its start, not from its joining", [
+    "TASK_NEW: gtid, runtime",
+  ]],
+  ["the time in the message is a later one than the transaction's", [
+    "TASK_ON_CPU: with SEND_TASK_ON_CPU it tells commit time",
+  ]],
+  ["with ELIDE_PREEMPT this kernel leaves the task's barrier alone too", [
+    "ELIDE_PREEMPT: the displaced task sends no TASK_PREEMPT",
+  ]],
+  ["the suite's own pings and wake-ups move the barrier as well", [
+    "ping: it does not leave the agent's barrier as it was",
+    "sync group: INC_AGENT_BARRIER_ON_FAILURE",
+  ]],
+  ["times of the case are a simulated machine's, to the microsecond", [
+    "status words: a task's word follows the task",
+    "runtime of a task: it grows",
+    "TASK_BLOCKED: runtime",
+    "TASK_YIELD: runtime",
+    "CPU_TIMER_EXPIRED: ",
+    "RTLA_ON_BLOCKED: ",
+    "RTLA_ON_YIELD: ",
+    "RTLA_ON_IDLE: after a local commit",
+    "CPU_TICK: every CPU",
+    "TASK_WAKEUP: ",
+    "seqnum: it does not stay the same",
+    "cpu_seqnum: it grows",
+  ]],
 ];
 
 /**
@@ -18,5 +70,8 @@ const REASONS: readonly (readonly [name: string, reason: string])[] = [
  * @returns The reason, or undefined if it is to run.
  */
 export function ghostSkip(name: string): string | undefined {
-  return REASONS.find(([start]) => name.startsWith(start))?.[1];
+  return SKIPS.find(([, names]) => names.some((start) => name.startsWith(start)))?.[0];
 }
+
+/** The beginnings of names that are left out; a test holds them against the cases. */
+export const GHOST_SKIP_NAMES: readonly string[] = SKIPS.flatMap(([, names]) => names);
