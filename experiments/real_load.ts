@@ -19,8 +19,8 @@ import { type CompiledLoad, compileSteps, RUNTIME_TEXTS } from "./native_steps.t
 import type { StageRow } from "./load.ts";
 import type { ThreadKind } from "./load_steps.ts";
 
-/** How long a call waits for threads before signals and the clock have a turn. */
-const TURN_NS = 20_000_000;
+/** How long a call waits for threads before the event loop has a turn. */
+const TURN_NS = 200_000_000;
 
 /** Where the threads of a load run, and for how long. */
 export interface RealLoadOptions {
