@@ -1,7 +1,7 @@
 /**
  * Signals of an agent process: the first SIGINT asks for a graceful end, a second one ends at once,
- * SIGUSR1 asks for a dump, SIGUSR2 for an end that leaves the enclave to a successor. As upstream, reference section 4.0, but for the exit status of the
- * second SIGINT, which is 130 here.
+ * SIGUSR1 asks for a dump, SIGUSR2 for an end that leaves the enclave to a successor. As upstream,
+ * reference section 4.0, but for SIGUSR2 and the exit status of the second SIGINT, 130 here.
  *
  * @module
  */

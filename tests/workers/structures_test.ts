@@ -32,7 +32,7 @@ Deno.test("four threads that allocate, find and free rows never share or lose on
   const state = new SharedState(CHURN_SHAPE);
   const tasks = new TaskTable(HARDWARE_MEMORY, state);
   const rows = Array.from({ length: STABLE_COUNT }, (_, n) => tasks.allocate(STABLE_LO, n << 9, 9));
-  const errors = await Promise.all(startAll("churn", state.buffer, 10_000));
+  const errors = await Promise.all(startAll("churn", state.buffer as SharedArrayBuffer, 10_000));
   assertEquals(errors, [0, 0, 0, 0]);
   assertEquals(tasks.liveCount(), STABLE_COUNT);
   assertEquals(rows.map((_row, n) => tasks.find(STABLE_LO, n << 9)), rows);
