@@ -7,6 +7,7 @@
 import { main as global_scalability } from "./global_scalability/sweep.ts";
 import { main as rocksdb } from "./rocksdb/sweep.ts";
 import { main as shinjuku } from "./shinjuku/main.ts";
+import { main as simple_edf } from "./simple_edf/sweep.ts";
 import { main as shinjuku_shenango } from "./shinjuku/shenango.ts";
 
 type Experiment = (args: string[]) => number | Promise<number>;
@@ -16,6 +17,7 @@ const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   rocksdb,
   shinjuku,
   shinjuku_shenango,
+  simple_edf,
 };
 
 async function main(args: string[]): Promise<number> {

@@ -131,11 +131,17 @@ function lines(
 
 function latencyChart(points: readonly SweepPoint[], kind: string, title: string): Chart {
   const value = (point: SweepPoint): number => totalOf(point, kind, "p99_us");
-  const most = Math.max(...points.map(value).filter(Number.isFinite), 100);
+  const values = points.map(value).filter(Number.isFinite);
+  const least = Math.max(Math.min(...values, 100), 1);
   return {
     title,
     x: loadAxis(points),
-    y: { label: "p99 (us)", min: 1, max: powerOfTenAbove(most), is_log: true },
+    y: {
+      label: "p99 (us)",
+      min: powerOfTenAbove(least / 10),
+      max: powerOfTenAbove(Math.max(...values, 100)),
+      is_log: true,
+    },
     series: lines(points, value),
   };
 }
