@@ -12,7 +12,6 @@ char _license[] SEC("license") = "GPL";
 /* A task that no live enclave schedules gets what sched_ext gives without a policy. */
 static __always_inline void runWithoutPolicy(struct task_struct *p, u64 enq_flags)
 {
-	COUNT(fallback_count);
 	scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_GLOBAL, SCX_SLICE_DFL, enq_flags);
 }
 
@@ -37,6 +36,14 @@ static __noinline int sendWakeup(struct task_state *state, u32 waker_cpu)
 	return sendTask(state, &message, wakeup->wake_up_cpu, TELL_RUNNABLE);
 }
 
+#define SIGKILL_BIT (1UL << 8)
+
+/* Killed, and only on its way out: no policy is to keep it from that. */
+static __always_inline int isDying(struct task_struct *p)
+{
+	return (p->pending.signal.sig[0] & SIGKILL_BIT) != 0;
+}
+
 SEC("struct_ops/ghost_enqueue")
 void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 {
@@ -45,6 +52,12 @@ void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 	u32 due;
 
 	if (!word || !isLive(state->enclave)) {
+		COUNT(fallback_count);
+		runWithoutPolicy(p, enq_flags);
+		return;
+	}
+	if (isDying(p)) {
+		forgetLatch(state);
 		runWithoutPolicy(p, enq_flags);
 		return;
 	}

@@ -60,6 +60,14 @@ struct sched_entity {
 	u64 sum_exec_runtime;
 } KERNEL_TYPE;
 
+typedef struct {
+	unsigned long sig[1];
+} KERNEL_TYPE sigset_t;
+
+struct sigpending {
+	sigset_t signal;
+} KERNEL_TYPE;
+
 struct task_struct {
 	unsigned int __state;
 	unsigned char on_cpu;
@@ -70,6 +78,7 @@ struct task_struct {
 	const struct cpumask *cpus_ptr;
 	int pid;
 	u64 start_boottime;
+	struct sigpending pending;
 	struct task_struct *real_parent;
 } KERNEL_TYPE;
 
@@ -108,6 +117,7 @@ struct sched_ext_ops {
 	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);
 	void (*enable)(struct task_struct *p);
 	void (*disable)(struct task_struct *p);
+	s32 (*init)(void);
 	void (*exit)(struct scx_exit_info *info);
 	u64 flags;
 	u32 timeout_ms;
@@ -137,8 +147,12 @@ extern void scx_bpf_error_bstr(char *format, unsigned long long *data, u32 data_
 extern void scx_bpf_kick_cpu(s32 cpu, u64 flags) __attribute__((section(".ksyms")));
 extern bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice)
 	__attribute__((section(".ksyms")));
+extern s32 scx_bpf_create_dsq(u64 dsq_id, s32 node) __attribute__((section(".ksyms")));
 /* libbpf drops what follows the last "___". */
 extern bool scx_bpf_dsq_insert___v2___x(struct task_struct *p, u64 dsq_id, u64 slice,
 					u64 enq_flags) __attribute__((section(".ksyms")));
+
+extern bool scx_bpf_dsq_move_to_local___v2___x(u64 dsq_id, u64 enq_flags)
+	__attribute__((section(".ksyms")));
 
 #endif

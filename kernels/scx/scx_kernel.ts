@@ -6,7 +6,7 @@
  */
 import { type Abi, abiOf } from "../../ffi/abi/abi.ts";
 import { HARDWARE_MEMORY, type Memory } from "../../ffi/memory.ts";
-import { loadShim } from "../../ffi/shim.ts";
+import { bufferAt, loadShim } from "../../ffi/shim.ts";
 import { OperatingError } from "../../lib/errors.ts";
 import { readTextFile } from "../../lib/host_files.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
@@ -17,7 +17,13 @@ import type { RealKernel } from "../real_kernel.ts";
 import { releaseLeftovers } from "./leftovers.ts";
 import { ScxEnclave, type ScxShared } from "./scx_enclave.ts";
 import { exitText } from "./scx_faults.ts";
-import { SCX_CPU_COUNT, SCX_ENCLAVE_COUNT, SCX_OP, SCX_WORD_COUNT } from "./scx_layout.ts";
+import {
+  SCX_CPU_COUNT,
+  SCX_ENCLAVE_COUNT,
+  SCX_OP,
+  SCX_WORD_COUNT,
+  SW_REGION_BYTES,
+} from "./scx_layout.ts";
 import { SCX_OPENER } from "./scx_port.ts";
 import { ScxProgram } from "./scx_program.ts";
 
@@ -54,8 +60,6 @@ export interface ScxKernelOptions {
   readonly spin_ns?: number;
   /** For tests whose threads do nothing that an agent waits for: they may be of this process. */
   readonly allows_relatives?: boolean;
-  /** Status words per enclave; fewer than there are for tests. */
-  readonly status_word_capacity?: number;
   /** The loader, where this program carries none. */
   readonly loader_path?: string;
 }
@@ -72,11 +76,12 @@ export class ScxKernel implements RealKernel {
   readonly memory: Memory = HARDWARE_MEMORY;
   /** See {@linkcode RealKernel.opener}. */
   readonly opener: PortOpener = SCX_OPENER;
+  /** Status words of enclaves to come; fewer than there are for tests. */
+  status_word_capacity: number = SCX_WORD_COUNT;
   /** The program, for its report. */
   readonly program: ScxProgram;
   readonly #cpu_rows: readonly CpuRaw[];
   readonly #shared: ScxShared;
-  readonly #word_capacity: number;
   #is_closed = false;
 
   private constructor(program: ScxProgram, topology: Topology, options: ScxKernelOptions) {
@@ -85,7 +90,6 @@ export class ScxKernel implements RealKernel {
     this.abi = abi;
     this.program = program;
     this.#cpu_rows = topology.export();
-    this.#word_capacity = options.status_word_capacity ?? SCX_WORD_COUNT;
     this.#shared = {
       program,
       spin_ns: options.spin_ns ?? 0,
@@ -139,7 +143,19 @@ export class ScxKernel implements RealKernel {
     if (enclaves.size === SCX_ENCLAVE_COUNT) return -ENOSPC;
     let index = 0;
     while (enclaves.has(index)) index++;
-    const made = this.program.call(SCX_OP.enclave_create, index, this.#word_capacity, Deno.pid);
+    // Words of an enclave that was there before would look like those of tasks.
+    const { address, size_bytes } = this.program.region(
+      "status_words",
+      index * SW_REGION_BYTES,
+      SW_REGION_BYTES,
+    );
+    new Int32Array(bufferAt(address, size_bytes)).fill(0);
+    const made = this.program.call(
+      SCX_OP.enclave_create,
+      index,
+      this.status_word_capacity,
+      Deno.pid,
+    );
     if (made < 0) return made === -EBUSY ? -ENOSPC : made;
     const enclave = new ScxEnclave(this.#shared, index);
     enclaves.set(index, enclave);

@@ -78,8 +78,8 @@ static int prepare(struct bpf_object *object, struct bpf_map *ops, u32 queue_cou
 	for (size_t i = 0; i < sizeof(per_queue) / sizeof(per_queue[0]); i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, per_queue[i]);
 
-		if (!map || bpf_map__set_max_entries(map, queue_count))
-			return -ENOENT;
+		if (map && bpf_map__set_max_entries(map, queue_count))
+			return -EINVAL;
 	}
 	return setTimeout(object, ops, timeout_ms);
 }
@@ -87,7 +87,7 @@ static int prepare(struct bpf_object *object, struct bpf_map *ops, u32 queue_cou
 int main(int argc, char **argv)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "ghost");
-	struct bpf_link *switch_link, *ops_link;
+	struct bpf_link *switch_link = NULL, *ops_link;
 	struct bpf_program *program;
 	struct bpf_object *object;
 	struct bpf_map *map, *ops;
@@ -111,8 +111,7 @@ int main(int argc, char **argv)
 	if (error)
 		return fail("load", error);
 	program = bpf_object__find_program_by_name(object, "ghost_switch");
-	switch_link = program ? bpf_program__attach(program) : NULL;
-	if (!switch_link)
+	if (program && !(switch_link = bpf_program__attach(program)))
 		return fail("attach_switch", errno);
 	ops_link = bpf_map__attach_struct_ops(ops);
 	if (!ops_link)
@@ -122,7 +121,8 @@ int main(int argc, char **argv)
 	bpf_object__for_each_program(program, object)
 		if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL)
 			tell(bpf_program__name(program), bpf_program__fd(program));
-	tell("switch_link", bpf_link__fd(switch_link));
+	if (switch_link)
+		tell("switch_link", bpf_link__fd(switch_link));
 	tell("ops_link", bpf_link__fd(ops_link));
 	printf("ready\n");
 	fflush(stdout);

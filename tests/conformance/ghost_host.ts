@@ -14,6 +14,7 @@ import { GhostIoctls } from "../../kernels/ghost/ghost_ioctls.ts";
 import { shimHost } from "../../kernels/ghost/shim_host.ts";
 import type { Capability, EnclaveControl, Kernel } from "../../kernels/kernel.ts";
 import { workerModuleUrl } from "../../lib/worker_module.ts";
+import { leaveCpus } from "../../util/spare_cpus.ts";
 import { compileScript, cpuMaskBytes } from "./actor_script.ts";
 import { CASE_WORDS } from "./case_memory.ts";
 import {
@@ -69,7 +70,7 @@ export interface SuiteAccess {
   joinOperation(id: number): readonly [code: number, argument: number];
   /** A COMMIT_TXN call by the suite's own thread. */
   commitFromOutside(enclave: MappedEnclave, cpu: number): void;
-  /** Gives back what the operations used. */
+  /** The case is over: gives back what it used, the kernel among it unless all cases share it. */
   close(): void;
 }
 
@@ -93,6 +94,7 @@ export function ghostAccess(kernel: RealKernel): SuiteAccess {
       new GhostIoctls(shimHost(), ctl_fd).commit(cpu),
     close: () => {
       for (const fd of join_fds.values()) loadShim().close(fd);
+      kernel.close();
     },
   };
 }
@@ -131,7 +133,7 @@ export class GhostContractHost implements ContractHost {
    * Takes a kernel for a case; the calling thread is kept off the case's CPUs.
    *
    * @param contract_case The case.
-   * @param kernel The kernel, which is closed with the case.
+   * @param kernel The kernel.
    * @param access How the suite uses it.
    */
   constructor(
@@ -151,6 +153,8 @@ export class GhostContractHost implements ContractHost {
     this.kernel = this.#watchKernel();
     const mask = cpuMaskBytes([this.outside_cpu]);
     loadShim().schedSetaffinity(0, mask, mask.length);
+    // The runtime's threads would take CPUs away from the threads of the case.
+    leaveCpus(free, this.#agents.map(({ control }) => control[TID_WORD]));
   }
 
   /** CPUs that a case could have on a host. */
@@ -357,7 +361,6 @@ export class GhostContractHost implements ContractHost {
   /** See {@linkcode ContractHost.close}. */
   async close(): Promise<void> {
     this.killAll();
-    this.#access.close();
     for (const enclave of this.#enclaves.values()) {
       this.#stopAgents(enclave.id);
       enclave.destroy();
@@ -367,7 +370,7 @@ export class GhostContractHost implements ContractHost {
     while (this.#ghost.enclaveIds().length > 0 && performance.now() < end_ms) {
       await new Promise((done) => setTimeout(done, POLL_MS));
     }
-    this.#ghost.close();
+    this.#access.close();
   }
 }
 

@@ -9,6 +9,7 @@ import { loadScx } from "../../ffi/scx.ts";
 import { loadShim } from "../../ffi/shim.ts";
 import type { MappedEnclave } from "../../kernels/agent_spec.ts";
 import { ScxKernel } from "../../kernels/scx/scx_kernel.ts";
+import { SCX_WORD_COUNT } from "../../kernels/scx/scx_layout.ts";
 import { OperatingError } from "../../lib/errors.ts";
 import { gtidHi } from "../../lib/gtid.ts";
 import { GhostContractHost, type SuiteAccess } from "./ghost_host.ts";
@@ -56,16 +57,25 @@ class ScxContractHost extends GhostContractHost {
   }
 }
 
+let opened: ScxKernel | undefined;
+
+/** The kernel of all cases: the program is loaded again only if a case has ended it. */
+async function sharedKernel(): Promise<ScxKernel | OperatingError> {
+  if (opened?.program.isLoaded()) return opened;
+  opened?.close();
+  const kernel = await ScxKernel.open({ allows_relatives: true });
+  opened = kernel instanceof OperatingError ? undefined : kernel;
+  return kernel;
+}
+
 /**
- * Whether the suite can run under sched_ext here: loads the program once.
+ * Whether the suite can run under sched_ext here: loads the program.
  *
  * @returns Why not, or undefined.
  */
 export async function scxSuiteFault(): Promise<OperatingError | undefined> {
-  const kernel = await ScxKernel.open();
-  if (kernel instanceof OperatingError) return kernel;
-  kernel.close();
-  return undefined;
+  const kernel = await sharedKernel();
+  return kernel instanceof OperatingError ? kernel : undefined;
 }
 
 /**
@@ -81,14 +91,9 @@ export async function openScxHost(
   const reason = scxSkip(name);
   if (reason !== undefined) return reason;
   const is_small = needs.includes("small_status_region");
-  const kernel = await ScxKernel.open({
-    allows_relatives: true,
-    status_word_capacity: is_small ? SMALL_CAPACITY : undefined,
-  });
+  const kernel = await sharedKernel();
   if (kernel instanceof OperatingError) return kernel.message;
-  if (cpu_count > GhostContractHost.cpuCountMax(kernel)) {
-    kernel.close();
-    return `needs ${cpu_count + 1} CPUs`;
-  }
+  if (cpu_count > GhostContractHost.cpuCountMax(kernel)) return `needs ${cpu_count + 1} CPUs`;
+  kernel.status_word_capacity = is_small ? SMALL_CAPACITY : SCX_WORD_COUNT;
   return new ScxContractHost(contract_case, kernel, scxAccess(kernel));
 }

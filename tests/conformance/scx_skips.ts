@@ -5,8 +5,14 @@
  * @module
  */
 
+const NO_SUCH_TUNABLES = "there are no ticks, no switchto and nothing dangerous to be tuned";
+
 /** Reasons by the beginning of a case's name. */
-const REASONS: readonly (readonly [name: string, reason: string])[] = [];
+const REASONS: readonly (readonly [name: string, reason: string])[] = [
+  ["tunable: each is 0", NO_SUCH_TUNABLES],
+  ["tunable: a value that is no int", NO_SUCH_TUNABLES],
+  ["tunable: a boolean", NO_SUCH_TUNABLES],
+];
 
 /**
  * Why a case is left out under sched_ext.

@@ -2,6 +2,7 @@
  * Loads for the VM's scx jobs: threads of an unmodified program, which know nothing of agents.
  *
  *   scx_load phases THREADS ROUNDS   10 ms of CPU, 2 ms of sleep, ROUNDS times
+ *   scx_load exec COMMAND [ARGUMENTS]  becomes a command that is SCHED_EXT, of no enclave
  *   scx_load order THREADS MS        each thread takes MS of CPU once; prints the tids as they end
  */
 #define _GNU_SOURCE
@@ -61,14 +62,33 @@ static void *runOnce(void *unused)
 	return unused;
 }
 
+#ifndef SCHED_EXT
+#define SCHED_EXT 7
+#endif
+
+static int runExt(char **argv)
+{
+	struct sched_param param = { .sched_priority = 0 };
+
+	if (sched_setscheduler(0, SCHED_EXT, &param)) {
+		perror("scx_load: SCHED_EXT");
+		return 126;
+	}
+	execvp(argv[0], argv);
+	perror(argv[0]);
+	return 127;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[THREADS_MAX];
 	int is_order, count;
 	long long start_ns = nowNs(CLOCK_MONOTONIC);
 
+	if (argc > 2 && strcmp(argv[1], "exec") == 0)
+		return runExt(argv + 2);
 	if (argc != 4 || (count = atoi(argv[2])) < 1 || count > THREADS_MAX) {
-		fprintf(stderr, "usage: scx_load phases|order THREADS ROUNDS|MS\n");
+		fprintf(stderr, "usage: scx_load phases|order|exec ...\n");
 		return 2;
 	}
 	printf("started\n");

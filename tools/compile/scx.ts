@@ -32,6 +32,7 @@ const MULTIARCH = "usr/lib/x86_64-linux-gnu";
 const BPF_FILES = [
   "scx_ghost.bpf.c",
   "scx_control.h",
+  "scx_agents.h",
   "scx_commit.h",
   "scx_send.h",
   "scx_maps.h",
