@@ -264,9 +264,7 @@ async function run(asked: Request): Promise<OperatingError | undefined> {
   const name = `rocksdb_${script}`;
   const results = ResultsFolder.open(asked.out, name);
   if (results instanceof UsageError) return results;
-  const shared = host.cpu_count < 3
-    ? "; fewer than 3: threads share CPUs and sleep while they wait"
-    : "";
+  const shared = host.cpu_count < 3 ? ", shared by the threads, which sleep while they wait" : "";
   const cpus = host.cpu_count === 1 ? `CPU ${last_cpu}` : `CPUs ${host.first_cpu} to ${last_cpu}`;
   const where = `${cpus} of this host${shared}, ` +
     `${host.experiment_duration} per point, seed ${host.seed}`;

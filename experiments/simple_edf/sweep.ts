@@ -7,7 +7,7 @@
 import { UsageError } from "../../lib/errors.ts";
 import { type Flag, flagsHelp, parseFlags } from "../../util/flags.ts";
 import { tableText } from "../../util/table.ts";
-import { CHART_COLORS, chartPage, type ChartSeries } from "../chart.ts";
+import { type Chart, CHART_COLORS, chartPage, type ChartSeries } from "../chart.ts";
 import { PointProgress } from "../point_progress.ts";
 import { OUT_FLAG, ResultsFolder } from "../results_folder.ts";
 import {
