@@ -19,6 +19,7 @@ export const SHIM_SOURCES: readonly string[] = [
   "peer_message.c",
   "peer_agent.c",
   "peer_task.c",
+  "peer_satellite.c",
   "load.c",
   "actor.c",
   "load_ops.c",

@@ -30,6 +30,27 @@ export interface MappedEnclave extends EnclaveControl {
   wakeAgent(cpu: number): number;
   /** The agent of a CPU has died without leaving: what it waits for in the kernel returns. */
   agentDied(cpu: number): void;
+  /**
+   * Starts a native thread that is the agent of a CPU and only gives it away; left out where there
+   * is no such thing.
+   *
+   * @returns The satellite, or −errno.
+   */
+  startSatellite?(cpu: number, queue_id: number): Satellite | number;
+}
+
+/** An agent that runs no policy. */
+export interface Satellite {
+  /** Its CPU. */
+  readonly cpu: number;
+  /** Index of its status word. */
+  readonly status_index: number;
+  /** Its thread. */
+  readonly tid: number;
+  /** Times it gave its CPU away. */
+  yieldCount(): number;
+  /** Ends it; its status word can be freed then. */
+  stop(): void;
 }
 
 /** Which policy, and how. */

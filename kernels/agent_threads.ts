@@ -14,7 +14,7 @@ import {
   STOP_NOW,
   STOP_WHEN_DRAINED,
 } from "../lib/agent_loop.ts";
-import type { PolicyEnclave } from "../lib/enclave.ts";
+import { EnclaveError, type PolicyEnclave } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
 import type { Snapshot } from "../lib/snapshot.ts";
 import { dumpAgents } from "./agent_dump.ts";
@@ -29,8 +29,9 @@ import {
   PHASE_RUN,
   type PolicyChoice,
   type PortOpener,
+  type Satellite,
 } from "./agent_spec.ts";
-import type { Kernel } from "./kernel.ts";
+import { ENODEV, type Kernel } from "./kernel.ts";
 import { lockAgentMemory, type LockReport } from "./agent_memory.ts";
 
 /** How agents are started. */
@@ -155,6 +156,7 @@ export class AgentThreads {
   readonly lock_report: LockReport | undefined;
   readonly #options: AgentThreadsOptions;
   readonly #agents: AgentHandle[] = [];
+  readonly #satellites: Satellite[] = [];
   readonly #failures: AgentFailure[] = [];
   readonly #failed = Promise.withResolvers<AgentFailure>();
   #stopping: Promise<AgentsReport> | undefined;
@@ -164,7 +166,7 @@ export class AgentThreads {
     if (options.lock_memory ?? true) {
       this.lock_report = lockAgentMemory(options.control, options.enclave);
     }
-    for (const cpu of options.control.cpus()) this.#agents.push(this.#startAgent(cpu));
+    for (const cpu of this.#policyCpus()) this.#agents.push(this.#startAgent(cpu));
   }
 
   /**
@@ -183,6 +185,27 @@ export class AgentThreads {
       throw error;
     }
     return threads;
+  }
+
+  /** CPUs whose agents run the policy; the others get satellites where the kernel has them. */
+  #policyCpus(): readonly number[] {
+    const { control, enclave, kernel } = this.#options;
+    const cpus = control.cpus();
+    if (control.startSatellite === undefined) return cpus;
+    return enclave.policy.policyCpus?.(cpus, kernel.cpuRows()) ?? cpus;
+  }
+
+  #startSatellites(): void {
+    const { control, enclave } = this.#options;
+    for (const [index, cpu] of control.cpus().entries()) {
+      if (this.#agents.some((agent) => agent.cpu === cpu)) continue;
+      const satellite = control.startSatellite?.(cpu, enclave.queues[index].id) ?? -ENODEV;
+      if (typeof satellite === "number") {
+        throw new EnclaveError(`become the agent of CPU ${cpu}`, satellite);
+      }
+      enclave.state.cpu("agent_status_index", cpu)[0] = satellite.status_index + 1;
+      this.#satellites.push(satellite);
+    }
   }
 
   #startAgent(cpu: number): AgentHandle {
@@ -303,6 +326,7 @@ export class AgentThreads {
     }
     const all_ready = Promise.all(this.#agents.map((agent) => agent.ready.promise));
     await this.#await("ready", all_ready, timeout_ms);
+    this.#startSatellites();
     const [first] = this.#agents;
     this.#setPhase(first, PHASE_DISCOVER);
     await this.#await("done looking for tasks", first.discovered.promise, timeout_ms);
@@ -331,6 +355,11 @@ export class AgentThreads {
   /** Thread ids of the agents, by position in the CPU list. */
   tids(): number[] {
     return this.#agents.map((agent) => agent.tid);
+  }
+
+  /** The agents that run no policy. */
+  satellites(): readonly Satellite[] {
+    return this.#satellites;
   }
 
   /** Longest warm-up of an agent, in ms. */
@@ -415,6 +444,7 @@ export class AgentThreads {
       this.#kill(agent, `did not leave within ${leave_ms} ms, killed`);
     }
     await this.#join();
+    for (const satellite of this.#satellites) satellite.stop();
     this.#freeStatusWords();
     return this.#report();
   }
@@ -447,7 +477,7 @@ export class AgentThreads {
 
   #freeStatusWords(): void {
     const { control, enclave } = this.#options;
-    for (const { cpu } of this.#agents) {
+    for (const { cpu } of [...this.#agents, ...this.#satellites]) {
       const index = enclave.state.cpu("agent_status_index", cpu)[0] - 1;
       if (index >= 0) control.freeStatusWord(index);
     }

@@ -11,16 +11,30 @@ import { COMMIT_AT_TXN_COMMIT, GHOST_SW_CPU_AVAIL, RTLA_ON_IDLE } from "../ffi/a
 import type { CpuRaw } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { CPU_MASK_WORD_COUNT } from "./limits.ts";
-import { AGAIN, type Policy, type Verdict } from "./policy.ts";
+import { AGAIN, type Policy, type PolicyDefinition, type Verdict } from "./policy.ts";
+import { roleCandidates } from "./role_candidates.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { ColumnType } from "./shared_state.ts";
 import { txnSucceeded } from "./transaction.ts";
 
 /** Columns of the enclave that a centralized policy's layout must declare. */
-export const GLOBAL_AGENT_COLUMNS: Readonly<Record<string, ColumnType>> = {
+export const GLOBAL_COLUMNS: Readonly<Record<string, ColumnType>> = {
   global_cpu: "i32",
   role_taken: "i32",
 };
+
+/**
+ * What the definitions of all centralized policies have in common.
+ *
+ * @param global_cpu CPU of the first global agent.
+ */
+export function globalPolicy(
+  global_cpu: number,
+): Pick<PolicyDefinition, "policyApi" | "queues" | "policyCpus"> {
+  const policyCpus = (cpus: readonly number[], rows: readonly CpuRaw[]) =>
+    roleCandidates(cpus, rows, global_cpu);
+  return { policyApi: 1, queues: "global", policyCpus };
+}
 
 /** Base class of centralized policies. */
 export abstract class GlobalScheduler extends Scheduler {
@@ -30,6 +44,8 @@ export abstract class GlobalScheduler extends Scheduler {
   protected readonly near_first: Int32Array;
   /** CPUs whose transactions the next group commit submits. */
   protected readonly commit_mask: Int32Array = new Int32Array(CPU_MASK_WORD_COUNT);
+  /** Positions of CPUs that may get the role, those near first. */
+  readonly #candidates: Int32Array;
   readonly #global_cpu: Int32Array;
   readonly #role_taken: Int32Array;
   readonly #agent_status: Int32Array;
@@ -48,6 +64,9 @@ export abstract class GlobalScheduler extends Scheduler {
     this.#global_cpu = agent.state.global("global_cpu");
     this.#role_taken = agent.state.global("role_taken");
     this.near_first = Int32Array.from(nearFirst(agent));
+    const candidates = roleCandidates(agent.cpus, agent.cpu_rows, first_global_cpu);
+    const may_get_it = (index: number) => candidates.includes(agent.cpus[index]);
+    this.#candidates = this.near_first.filter(may_get_it);
     this.#agent_status = Int32Array.from(agent.cpus, () => -1);
   }
 
@@ -132,8 +151,8 @@ export abstract class GlobalScheduler extends Scheduler {
 
   /** The default class wants this CPU: the role moves, or waits until the CPU is idle. */
   #giveUpCpu(barrier: number): Verdict {
-    for (let nth = 0; nth < this.near_first.length; nth++) {
-      const index = this.near_first[nth];
+    for (let nth = 0; nth < this.#candidates.length; nth++) {
+      const index = this.#candidates[nth];
       if (!this.isAvailable(index)) continue;
       this.settleCpu(index);
       const cpu = this.agent.cpus[index];

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Capability } from "../kernels/kernel.ts";
+import type { Capability, CpuRaw } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import type { PolicyLayout } from "./shared_state.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -59,6 +59,14 @@ export interface PolicyDefinition {
   readonly requires: readonly Capability[];
   /** `per_cpu`: a queue per CPU that wakes that CPU's agent; `global`: one polled queue. */
   readonly queues: "per_cpu" | "global";
+  /**
+   * CPUs whose agents may ever run the policy; all if left out. The agents of the others only give
+   * their CPUs away, which a kernel may do without a thread of JavaScript.
+   */
+  readonly policyCpus?: (
+    cpus: readonly number[],
+    cpu_rows: readonly CpuRaw[],
+  ) => readonly number[];
   /** Tunables of the enclave that it wants; those that the kernel lacks are left out. */
   readonly tunables?: Readonly<Record<string, number>>;
   /** What makes this definition again in another thread, by its name; must be cloneable. */

@@ -12,7 +12,13 @@ import { HARDWARE_MEMORY, type Memory } from "../../ffi/memory.ts";
 import { loadPeer, type PeerLibrary } from "../../ffi/peer.ts";
 import { bufferAt, loadShim } from "../../ffi/shim.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
-import type { AgentSpec, MappedEnclave, MemoryRegion, PortOpener } from "../agent_spec.ts";
+import type {
+  AgentSpec,
+  MappedEnclave,
+  MemoryRegion,
+  PortOpener,
+  Satellite,
+} from "../agent_spec.ts";
 import {
   type Capability,
   type CpuRaw,
@@ -33,6 +39,8 @@ export interface PeerOptions {
   readonly cpu_count: number;
   /** ABI version. */
   readonly abi_version?: number;
+  /** Which of its CPUs share what; each is a core of its own if left out. */
+  readonly cpu_rows?: readonly CpuRaw[];
   /** Tasks that come, run and exit. */
   readonly task_count?: number;
   /** Status words. */
@@ -196,6 +204,20 @@ export class PeerEnclave implements MappedEnclave {
     this.#native.leave(this.handle, cpu);
   }
 
+  /** See {@linkcode MappedEnclave.startSatellite}. */
+  startSatellite(cpu: number, queue_id: number): Satellite | number {
+    const native = this.#native;
+    const satellite = native.satelliteStart(this.handle, cpu, queue_id);
+    if (satellite < 0) return satellite;
+    return {
+      cpu,
+      status_index: native.satelliteInfo(satellite, 0),
+      tid: native.satelliteInfo(satellite, 1),
+      yieldCount: () => native.satelliteInfo(satellite, 2),
+      stop: () => void native.satelliteStop(satellite),
+    };
+  }
+
   /** See {@linkcode EnclaveControl.setOnline}. */
   setOnline(online: boolean): number {
     const result = this.#native.setOnline(this.handle, online ? 1 : 0);
@@ -269,12 +291,14 @@ export class PeerKernel implements Kernel {
     "timers",
     "switchto",
     "on_cpu_message",
+    "greedy_commit",
   ]);
   /** See {@linkcode Kernel.memory}. */
   readonly memory: Memory = HARDWARE_MEMORY;
   readonly #native: PeerLibrary;
   readonly #cpu_count: number;
   readonly #handle: number;
+  readonly #cpu_rows: readonly CpuRaw[] | undefined;
   #enclave: PeerEnclave | undefined;
 
   /**
@@ -288,6 +312,7 @@ export class PeerKernel implements Kernel {
     assertInvariant(abi !== undefined, `no table for ABI ${options.abi_version}`);
     this.abi = abi;
     this.#cpu_count = options.cpu_count;
+    this.#cpu_rows = options.cpu_rows;
     loadShim();
     this.#native = loadPeer();
     const config = Float64Array.of(
@@ -312,7 +337,7 @@ export class PeerKernel implements Kernel {
 
   /** See {@linkcode Kernel.cpuRows}. */
   cpuRows(): readonly CpuRaw[] {
-    return Array.from({ length: this.#cpu_count }, (_, cpu) => ({
+    return this.#cpu_rows ?? Array.from({ length: this.#cpu_count }, (_, cpu) => ({
       cpu,
       core: cpu,
       smt_idx: 0,

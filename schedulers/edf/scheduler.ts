@@ -16,7 +16,7 @@
 import { COMMIT_AT_TXN_COMMIT } from "../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../lib/agent_context.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../lib/fifo_queue.ts";
-import { GLOBAL_AGENT_COLUMNS, GlobalScheduler } from "../../lib/global_scheduler.ts";
+import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_scheduler.ts";
 import { IndexedHeap } from "../../lib/indexed_heap.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
 import { MAX_TASK_COUNT } from "../../lib/limits.ts";
@@ -451,10 +451,9 @@ export function edf(config: EdfConfig): PolicyDefinition {
   const registry = config.hint_registry;
   const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
   return {
-    policyApi: 1,
+    ...globalPolicy(config.global_cpu),
     name: "edf",
     requires: ["group_commit"],
-    queues: "global",
     options,
     tunables: { deliver_ticks: config.ticks ? 1 : 0 },
     layout: (cpu_count) => ({
@@ -480,7 +479,7 @@ export function edf(config: EdfConfig): PolicyDefinition {
       },
       cpu: {},
       global: {
-        ...GLOBAL_AGENT_COLUMNS,
+        ...GLOBAL_COLUMNS,
         current: cpu_count,
         heap_size: 2,
         heap: MAX_TASK_COUNT,

@@ -16,7 +16,7 @@
 import { COMMIT_AT_TXN_COMMIT } from "../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../lib/agent_context.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../lib/fifo_queue.ts";
-import { GLOBAL_AGENT_COLUMNS, GlobalScheduler } from "../../lib/global_scheduler.ts";
+import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_scheduler.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
 import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
@@ -413,10 +413,9 @@ export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
   const registry = config.hint_registry;
   const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
   return {
-    policyApi: 1,
+    ...globalPolicy(config.global_cpu),
     name: "shinjuku",
     requires: ["group_commit"],
-    queues: "global",
     options,
     layout: (cpu_count) => ({
       task: {
@@ -434,7 +433,7 @@ export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
       },
       cpu: {},
       global: {
-        ...GLOBAL_AGENT_COLUMNS,
+        ...GLOBAL_COLUMNS,
         current: cpu_count,
         queued_qos: "i32",
         run_queues: QOS_LEVELS * FIFO_QUEUE_WORDS,

@@ -14,7 +14,7 @@
 import type { AgentContext } from "../../lib/agent_context.ts";
 import type { PolicyEnclave } from "../../lib/enclave.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../lib/fifo_queue.ts";
-import { GLOBAL_AGENT_COLUMNS, GlobalScheduler } from "../../lib/global_scheduler.ts";
+import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_scheduler.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
 import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
@@ -357,16 +357,15 @@ export function schedOverheadNs(enclave: PolicyEnclave): number {
 /** The policy, for every kernel. */
 export function sol(config: SolConfig): PolicyDefinition {
   return {
-    policyApi: 1,
+    ...globalPolicy(config.global_cpu),
     name: "sol",
     requires: ["group_commit", "greedy_commit"],
-    queues: "global",
     options: { ...config },
     layout: (cpu_count) => ({
       task: { state: "i32", prio_boost: "i32", preempted: "i32", cpu_index: "i32" },
       cpu: {},
       global: {
-        ...GLOBAL_AGENT_COLUMNS,
+        ...GLOBAL_COLUMNS,
         run_queue: FIFO_QUEUE_WORDS,
         yielding: FIFO_QUEUE_WORDS,
         current: cpu_count,

@@ -11,7 +11,7 @@
 import { COMMIT_AT_TXN_COMMIT } from "../../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../../lib/agent_context.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../../lib/fifo_queue.ts";
-import { GLOBAL_AGENT_COLUMNS, GlobalScheduler } from "../../../lib/global_scheduler.ts";
+import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../../lib/global_scheduler.ts";
 import { assertInvariant } from "../../../lib/invariant.ts";
 import type { MessageCursor } from "../../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../../lib/policy.ts";
@@ -228,16 +228,15 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 /** The policy, for every kernel. */
 export function fifoCentralized(config: FifoCentralizedConfig): PolicyDefinition {
   return {
-    policyApi: 1,
+    ...globalPolicy(config.global_cpu),
     name: "fifo_centralized",
     requires: ["group_commit"],
-    queues: "global",
     options: { ...config },
     layout: (cpu_count) => ({
       task: { state: "i32", prio_boost: "i32", preempted: "i32", cpu_index: "i32" },
       cpu: {},
       global: {
-        ...GLOBAL_AGENT_COLUMNS,
+        ...GLOBAL_COLUMNS,
         run_queue: FIFO_QUEUE_WORDS,
         yielding: FIFO_QUEUE_WORDS,
         current: cpu_count,
