@@ -1,6 +1,6 @@
 /**
- * `deno task experiment NAME`: runs one experiment of the literature, on the simulated kernel or, as
- * `rocksdb` does, on this host.
+ * `deno task experiment NAME`: runs one experiment of the literature, on the simulated kernel or,
+ * as `rocksdb` does, on this host.
  *
  * @module
  */

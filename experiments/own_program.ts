@@ -1,7 +1,7 @@
 /**
  * Programs of this repository as processes of their own, for experiments that need several. In a
- * clone they run as this process does, with its flags of deno; packed, they are the same file, which
- * must be the one with all programs (`ghostctl`).
+ * clone they run as this process does, with its flags of deno; packed, they are the same file,
+ * which must be the one with all programs (`ghostctl`).
  *
  * @module
  */

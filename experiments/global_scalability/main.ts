@@ -1,5 +1,5 @@
 /**
- * `global_scalability`: how many threads a second one global agent schedules, by the number of CPUs.
+ * `global_scalability`: how many threads a second one global agent schedules, by number of CPUs.
  * Flags and results are upstream's (reference section 6.3); `--kernel sim` simulates.
  *
  * ```sh

@@ -1,5 +1,5 @@
 /**
- * `deno task experiment global_scalability`: scheduled threads per second by the number of CPUs, for
+ * `deno task experiment global_scalability`: scheduled threads per second by number of CPUs, for
  * three policies on the simulated machine, beside figure 5 of SOSP'21.
  *
  * @module

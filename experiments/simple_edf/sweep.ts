@@ -1,5 +1,5 @@
 /**
- * `deno task experiment simple_edf`: how many jobs miss their deadlines under EDF and under FIFO, by
+ * `deno task experiment simple_edf`: how many jobs miss their deadlines under EDF and FIFO, by
  * load, on the simulated machine.
  *
  * @module
