@@ -11,7 +11,7 @@ import { COMMIT_AT_TXN_COMMIT, GHOST_SW_CPU_AVAIL, RTLA_ON_IDLE } from "../ffi/a
 import type { CpuRaw } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { CPU_MASK_WORD_COUNT } from "./limits.ts";
-import { AGAIN, type Policy, type PolicyDefinition, type Verdict } from "./policy.ts";
+import { AGAIN, type PolicyDefinition, type Verdict } from "./policy.ts";
 import { roleCandidates } from "./role_candidates.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { ColumnType } from "./shared_state.ts";
@@ -39,7 +39,7 @@ export function globalPolicy(
 /** Base class of centralized policies. */
 export abstract class GlobalScheduler extends Scheduler {
   /** See {@linkcode Policy.look_ns}; a policy with time slices sets it in each pass. */
-  look_ns = Infinity;
+  look_ns: number = Infinity;
   /** Positions of all CPUs in the enclave, those near this agent's CPU first, itself left out. */
   protected readonly near_first: Int32Array;
   /** CPUs whose transactions the next group commit submits. */

@@ -36,7 +36,7 @@ for (const [name, define] of Object.entries(POLICIES)) {
     assertEquals([...new Set(stage.runs.map(([, cpu]) => cpu))].sort(), [1, 2, 3]);
   });
 
-  Deno.test(`${name}: the role leaves a CPU that the default class wants, and no thread waits`, () => {
+  Deno.test(`${name}: the role leaves a CPU that the default class wants`, () => {
     const stage = new SimStage(4, define);
     for (let index = 0; index < 40; index++) {
       stage.ghost(`t${index}`, function* () {

@@ -53,8 +53,6 @@ const MUST_GO = 2;
 
 /** Levels of QoS; higher values of an application count as the highest. */
 const QOS_LEVELS = 32;
-/** Most rows of hints that one step reads, so that a busy application cannot hold it up. */
-const HINTS_PER_STEP = 64;
 
 /** Parameters of the policy. */
 export interface ShinjukuConfig {
