@@ -1,7 +1,7 @@
 /**
  * Programs of this repository as processes of their own, for experiments that need several. In a
- * clone they run as this process does, with its flags of deno; packed, they are the same file,
- * which must be the one with all programs (`ghostctl`).
+ * clone they run as this process does, with its flags of deno; packed, they are links beside this
+ * executable, or this one itself if it is `ghostctl`.
  *
  * @module
  */
@@ -59,6 +59,14 @@ export interface OwnCommand {
   readonly args: readonly string[];
 }
 
+function hasFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * How a program of this repository is started.
  *
@@ -74,7 +82,10 @@ export function ownCommand(
   main_module: string,
 ): OwnCommand {
   const is_clone = module_url.endsWith("/experiments/own_program.ts");
-  if (!is_clone) return { file: Deno.execPath(), args: [name] };
+  if (!is_clone) {
+    const beside = Deno.execPath().replace(/[^/]*$/, name);
+    return hasFile(beside) ? { file: beside, args: [] } : { file: Deno.execPath(), args: [name] };
+  }
   const main_path = fileURLToPath(main_module);
   const at = command_line.findIndex((arg) => arg !== "" && main_path.endsWith(arg));
   const flags = at < 2 ? ["run", "-A"] : command_line.slice(1, at);

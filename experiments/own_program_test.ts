@@ -16,6 +16,9 @@ Deno.test("own programs: a packed executable is all of them", () => {
   const bundle = "file:///proc/self/fd/100";
   const { file, args } = ownCommand("agent_sol", bundle, ["./ghostctl"], bundle);
   assertEquals([file, args], [Deno.execPath(), ["agent_sol"]]);
+  const own_name = Deno.execPath().split("/").at(-1) as string;
+  const beside = ownCommand(own_name, bundle, [], bundle);
+  assertEquals([beside.file, beside.args], [Deno.execPath(), []], "a link is taken if it is there");
 });
 
 Deno.test("own programs: what they say is collected, and a line can be waited for", async () => {
