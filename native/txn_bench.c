@@ -2,8 +2,8 @@
  * The kernel's side of bench/txn_bench.ts: takes the transactions of a global agent, in the
  * agent's own thread, so that both share one core. Each transaction is checked as a kernel checks
  * it (state, gtid, barrier, able to run), a given share is made stale, and what happens to the
- * tasks comes back as messages. A commit is one call into the kernel: it makes one system call, the cheapest
- * there is. Not part of the shim.
+ * tasks comes back as messages. A commit is one call into the kernel: it makes one system call,
+ * the cheapest there is. Not part of the shim.
  */
 #define _GNU_SOURCE
 #include "shim.h"
