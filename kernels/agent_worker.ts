@@ -102,7 +102,7 @@ class AgentThread {
 
   /** Makes the policy's code hot; returns the time it took in ms. */
   #warmUp(): number {
-    const { cpu, cpus, cpu_rows, warm_up } = this.#spec;
+    const { cpu, cpus, cpu_rows, warm_up, state } = this.#spec;
     if (!warm_up) return 0;
     const { clockMonotonicNs } = loadShim();
     const report = warmUp({
@@ -113,6 +113,7 @@ class AgentThread {
       cpu,
       cpu_rows,
       dryPort: this.#opener.dry,
+      makeState: "address" in state ? (size_bytes) => new ArrayBuffer(size_bytes) : undefined,
     }, clockMonotonicNs);
     return report.duration_ns / 1e6;
   }

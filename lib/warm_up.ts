@@ -30,6 +30,8 @@ export interface DryRunOptions {
   readonly cpu_rows?: readonly CpuRaw[];
   /** Makes a port of the class that the agent will use, whose calls have no effect. */
   readonly dryPort: (cpu: number, status_index: number) => DryRunPort;
+  /** Makes the memory of the policy, of the kind that the agent's is; shared if left out. */
+  readonly makeState?: (size_bytes: number) => ArrayBufferLike;
   /** Seed of what happens. */
   readonly seed?: number;
   /** In one of how many batches messages are lost. */
@@ -71,7 +73,7 @@ export class DryRun {
       layout: policy.layout(cpus.length),
       task_capacity: 2 * TASK_COUNT,
       cpus,
-    });
+    }, options.makeState);
     this.#port = options.dryPort(cpu, this.kernel.status_index);
     const is_global = policy.queues === "global";
     this.#agent = new AgentContext(this.#port, {
