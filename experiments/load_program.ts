@@ -14,7 +14,7 @@ import { EXIT_FAILURE, OperatingError, UsageError } from "../lib/errors.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
 import { type HintSource, NO_HINTS } from "../shared/hint_source.ts";
 import { VERSION } from "../lib/version.ts";
-import { chooseEnclave, type ChosenEnclave, ENCLAVE_FLAGS } from "../util/enclave_choice.ts";
+import { chooseEnclaveToJoin, type ChosenEnclave, ENCLAVE_FLAGS } from "../util/enclave_choice.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../util/flags.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../util/tool_host.ts";
 import { type HintTablePlan, LoadHints } from "./load_hints.ts";
@@ -224,7 +224,7 @@ async function run(
     if (flags.text("enclave") === "") return runSim(program, request, host);
     return new UsageError("--enclave: the simulated kernel has none of another process", "drop it");
   }
-  const chosen = await chooseEnclave(flags.text("kernel"), flags.text("enclave"), host);
+  const chosen = await chooseEnclaveToJoin(flags.text("kernel"), flags.text("enclave"), host);
   return chosen instanceof OperatingError ? chosen : await runReal(program, request, chosen, host);
 }
 

@@ -70,6 +70,7 @@ Deno.test("without enclave, agent or root it says so and how to go on", async ()
     [toolHost([batchEnclave({ isOnline: () => false })]), "has no agent online"],
     [toolHost([batchEnclave({ isOnline: () => -19 })]), "cannot be read (ENODEV)"],
     [toolHost([batchEnclave()], { uid: () => 1000 }), "not root"],
+    [toolHost([batchEnclave()], { ownAgent: () => 77 }), "belongs to agent process 77"],
     [toolHost([batchEnclave()], { views: () => Promise.resolve([]) }), "does not know"],
   ];
   for (const [host, text] of cases) {

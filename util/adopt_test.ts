@@ -4,7 +4,7 @@ import { loadShim } from "../ffi/shim.ts";
 import { OperatingError } from "../lib/errors.ts";
 import { spawnProgram } from "../tests/process.ts";
 import { adopt, main } from "./adopt.ts";
-import { agentProcesses } from "./agent_tree.ts";
+import { agentAncestor, agentProcesses } from "./agent_tree.ts";
 import {
   HOST_FILES,
   type ProcessFiles,
@@ -58,6 +58,16 @@ Deno.test("an agent's process, its guard and all it has started are the agent's;
   const members = agentProcesses(AGENT_HOST);
   assertEquals([...members.keys()].sort(), [20, 21, 24, 25]);
   assertEquals([...new Set(members.values())], [21]);
+});
+
+Deno.test("a process knows the agent process that has started it, over any number of others", () => {
+  assertEquals([21, 24, 25].map((pid) => agentAncestor(AGENT_HOST, pid)), [21, 21, 21]);
+  assertEquals([10, 20, 30].map((pid) => agentAncestor(AGENT_HOST, pid)), [
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  assertEquals(agentAncestor(HOST_FILES, Deno.pid), undefined);
 });
 
 Deno.test("threads of the agent's process tree are refused with the reason, and never joined", () => {

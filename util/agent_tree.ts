@@ -10,6 +10,27 @@ import { allProcesses, nameOf, parentOf, type ProcessFiles, threadsOf } from "./
 const AGENT_THREAD = /^ap_task_\d+$/;
 /** Name of the process that holds an agent as its child (native/guard.c). */
 const GUARD_NAME = "ghost_guard";
+/** More parents than a process has: /proc is read one by one, and ids are used again. */
+const DEPTH_MAX = 1000;
+
+function hasAgents(files: ProcessFiles, pid: number): boolean {
+  const tids = threadsOf(files, pid) ?? [];
+  return tids.some((tid) => AGENT_THREAD.test(nameOf(files, tid)));
+}
+
+/**
+ * The agent process that a process belongs to: it has started it, directly or not.
+ *
+ * @param files Reads /proc.
+ * @param pid The process.
+ * @returns The agent process; undefined if it belongs to none.
+ */
+export function agentAncestor(files: ProcessFiles, pid: number): number | undefined {
+  for (let [at, depth] = [pid, 0]; at > 1 && depth < DEPTH_MAX; at = parentOf(files, at), depth++) {
+    if (hasAgents(files, at)) return at;
+  }
+  return undefined;
+}
 
 /**
  * Processes with agents in them, their guards, and all that these have started.
@@ -23,8 +44,7 @@ export function agentProcesses(files: ProcessFiles): Map<number, number> {
   for (const pid of allProcesses(files)) {
     const parent = parentOf(files, pid);
     parents.set(pid, parent);
-    const tids = threadsOf(files, pid) ?? [];
-    if (!tids.some((tid) => AGENT_THREAD.test(nameOf(files, tid)))) continue;
+    if (!hasAgents(files, pid)) continue;
     members.set(pid, pid);
     if (nameOf(files, parent) === GUARD_NAME) members.set(parent, pid);
   }

@@ -10,7 +10,9 @@ import type { EnclaveView, KernelView } from "../kernels/real_kernel.ts";
 import { OperatingError, UsageError } from "../lib/errors.ts";
 import { readTextFile } from "../lib/host_files.ts";
 import { SCHED_GHOST } from "../ffi/abi/constants.ts";
+import { agentAncestor } from "./agent_tree.ts";
 import type { Flag } from "./flags.ts";
+import { HOST_FILES } from "./process_files.ts";
 
 /** Number of sched_ext's policy in Linux. */
 export const SCHED_EXT = 7;
@@ -43,6 +45,8 @@ export interface EnclaveHost {
   readonly views: typeof openViews;
   /** The effective user; null where the host has none. */
   readonly uid: () => number | null;
+  /** The agent process that this process belongs to, if it belongs to one. */
+  readonly ownAgent: () => number | undefined;
   /** What sched_getscheduler says of a thread in an enclave of a kernel. */
   readonly policyOf: (kind: KernelView["kind"]) => number;
 }
@@ -52,6 +56,7 @@ export const THIS_HOST: EnclaveHost = {
   facts: () => probeKernel(readTextFile),
   views: openViews,
   uid: () => Deno.uid(),
+  ownAgent: () => agentAncestor(HOST_FILES, Deno.pid),
   policyOf: (kind) => kind === "ghost" ? SCHED_GHOST : SCHED_EXT,
 };
 
@@ -108,6 +113,24 @@ function onlineFault({ enclave }: ChosenEnclave): OperatingError | undefined {
   return new OperatingError(
     `${enclave.path} cannot be read (${errnoName(-is_online)})`,
     "it was destroyed meanwhile; `ghostctl enclaves` lists those that are left",
+  );
+}
+
+/**
+ * Chooses an enclave for threads of this process: as {@linkcode chooseEnclave}, unless this process
+ * is in an agent's own process tree.
+ */
+export async function chooseEnclaveToJoin(
+  kernel: string,
+  text: string,
+  host: EnclaveHost = THIS_HOST,
+): Promise<ChosenEnclave | OperatingError> {
+  const chosen = await chooseEnclave(kernel, text, host);
+  const agent = chosen instanceof OperatingError ? undefined : host.ownAgent();
+  if (agent === undefined) return chosen;
+  return new OperatingError(
+    `this process belongs to agent process ${agent}, which must not wait for its own decisions`,
+    "start it from somewhere else",
   );
 }
 

@@ -14,7 +14,7 @@ import { OperatingError, UsageError } from "../lib/errors.ts";
 import { type ReadText, readTextFile } from "../lib/host_files.ts";
 import { RUNTIME_VARIABLES } from "./build.ts";
 import { splitArgs } from "./command_args.ts";
-import { chooseEnclave, ENCLAVE_FLAGS } from "./enclave_choice.ts";
+import { chooseEnclaveToJoin, ENCLAVE_FLAGS } from "./enclave_choice.ts";
 import { type Flag, flagsHelp, parseFlags } from "./flags.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "./tool_host.ts";
 
@@ -99,7 +99,7 @@ async function run(args: readonly string[], host: ToolHost): Promise<number | Op
   if (words.length === 0) {
     return new UsageError("no command", `\`${PROGRAM} -- COMMAND\`, for example \`-- sleep 1\``);
   }
-  const chosen = await chooseEnclave(flags.text("kernel"), flags.text("enclave"), host);
+  const chosen = await chooseEnclaveToJoin(flags.text("kernel"), flags.text("enclave"), host);
   if (chosen instanceof OperatingError) return chosen;
   const { enclave } = chosen;
   const result = become(words, enclave.path, (tid) => enclave.join(tid));

@@ -99,6 +99,12 @@ Deno.test("an enclave that refuses is told with the reason, and the command does
   assertStringIncludes(err, "ghostctl run: cannot join /sys/fs/ghost/enclave_1 (EPERM); ");
 });
 
+Deno.test("what an agent has started is refused with the reason, and does not run", async () => {
+  const host = toolHost([batchEnclave()], { ownAgent: () => 77 });
+  assertEquals(await main(["--", "true"], host), 1);
+  assertStringIncludes(host.err[0], "this process belongs to agent process 77, which must not");
+});
+
 Deno.test("where no agent is online the command does not run", async () => {
   const host = toolHost([batchEnclave({ isOnline: () => false })]);
   assertEquals(await main(["--", "true"], host), 1);

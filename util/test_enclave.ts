@@ -65,6 +65,7 @@ export function toolHost(
     }),
     views: () => Promise.resolve([view]),
     uid: () => 0,
+    ownAgent: () => undefined,
     policyOf: () => SCHED_BATCH,
     ...changes,
   };

@@ -8,7 +8,12 @@ import { parseCpuStr } from "../../lib/cpu_list.ts";
 import { OperatingError, UsageError } from "../../lib/errors.ts";
 import { MAX_CPU_COUNT } from "../../lib/limits.ts";
 import { VERSION } from "../../lib/version.ts";
-import { chooseEnclave, type ChosenEnclave, ENCLAVE_FLAGS } from "../../util/enclave_choice.ts";
+import {
+  chooseEnclave,
+  chooseEnclaveToJoin,
+  type ChosenEnclave,
+  ENCLAVE_FLAGS,
+} from "../../util/enclave_choice.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../../util/flags.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../../util/tool_host.ts";
 import { cpuMask, joinFd } from "../load_program.ts";
@@ -199,7 +204,7 @@ async function placeOf(
     if (typeof cpus !== "number") return { chosen: undefined, join_fd: -1, policy: -1, cpus };
     return new UsageError("--class default needs CPUs", "give --cpus LIST, or an --enclave");
   }
-  const chosen = await chooseEnclave(name, flags.text("enclave"), host);
+  const chosen = await chooseEnclaveToJoin(name, flags.text("enclave"), host);
   if (chosen instanceof OperatingError) return chosen;
   const policy = host.policyOf(chosen.kernel.kind);
   return { chosen, join_fd: joinFd(chosen), policy, cpus: request.cpus };
