@@ -6,7 +6,7 @@
  * @module
  */
 import type { Prng } from "../lib/prng.ts";
-import type { Script } from "../kernels/sim/actions.ts";
+import type { ActionSource, Script } from "../kernels/sim/actions.ts";
 
 /** One thread of a load, as its own script and its parent see it. */
 export interface LoadThread {
@@ -65,7 +65,7 @@ export interface StageRow {
 }
 
 /** Makes the script of a thread. */
-export type LoadScript = (self: LoadThread) => Script;
+export type LoadScript = (self: LoadThread) => Script | ActionSource;
 
 /** One part of a load with figures of its own. */
 export interface SubTest {

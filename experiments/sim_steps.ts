@@ -1,11 +1,32 @@
 /**
- * The steps of a load as a generator for the simulated kernel.
+ * The steps of a load as a state machine for the simulated kernel: what threads do again and again
+ * makes no object; the rest are generators.
  *
  * @module
  */
-import { type Action, run, sleep, yieldCpu } from "../kernels/sim/actions.ts";
+import type { Action, ActionSource, Script } from "../kernels/sim/actions.ts";
+import * as actions from "../kernels/sim/actions.ts";
+import { InvariantError } from "../lib/invariant.ts";
 import type { Load, LoadScript, LoadThread, StageRow, SubTest } from "./load.ts";
 import type { LoadStep, ThreadKind, Word } from "./load_steps.ts";
+import type { StepNode } from "./step_program.ts";
+import * as program from "./step_program.ts";
+
+// Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { run, SCRIPT_END, sleep, yieldCpu } = actions;
+const {
+  NODE_CHANCE,
+  NODE_ENTER,
+  NODE_LEAVE,
+  NODE_LOOP,
+  NODE_ONLY_IN_GHOST,
+  NODE_ROUND,
+  NODE_ROUND_END,
+  NODE_RUN,
+  NODE_SLEEP,
+  NODE_YIELD,
+  stepProgram,
+} = program;
 
 /** What moving another thread to another class costs the caller. */
 const MOVE_NS = 2_000;
@@ -18,123 +39,170 @@ const WORK_NS = 50_000;
 /** What a call of futex costs. */
 const FUTEX_NS = 1_000;
 
-/** Steps of a thread; the value tells whether the thread is to end. */
-type Steps = Generator<Action, boolean, void>;
-
-/** One thread: what its steps need to know of it. */
-class StepThread {
+/** One thread: where it is in its steps, and what they need to know of it. */
+class StepThread implements ActionSource {
   readonly #self: LoadThread;
   readonly #name: string;
   readonly #sibling: number;
   readonly #is_root: boolean;
   readonly #children: LoadThread[] = [];
+  /** Rounds left of each loop that it is in. */
+  readonly #rounds: number[] = [];
+  #node: StepNode | null;
+  /** A step under way that is a script of its own. */
+  #script: Script | null = null;
   /** End of the last barrier or work. */
   #window_ns = 0;
 
-  constructor(self: LoadThread, name: string, sibling: number, is_root: boolean) {
+  constructor(
+    self: LoadThread,
+    { name, sibling, is_root }: { name: string; sibling: number; is_root: boolean },
+    kind: ThreadKind,
+  ) {
     this.#self = self;
     this.#name = name;
     this.#sibling = sibling;
     this.#is_root = is_root;
+    this.#node = stepProgram(kind);
   }
 
-  *run(steps: readonly LoadStep[]): Steps {
-    for (const step of steps) {
-      if (yield* this.#step(step)) return true;
+  /** See {@linkcode ActionSource.nextAction}. */
+  nextAction(): Action {
+    const self = this.#self;
+    for (let node = this.#node; node !== null; node = this.#node) {
+      switch (node.code) {
+        case NODE_RUN:
+          this.#node = node.next;
+          return run(node.span_ns > 0 ? node.min_ns + self.prng.below(node.span_ns) : node.min_ns);
+        case NODE_SLEEP:
+          this.#node = node.next;
+          return sleep(node.min_ns);
+        case NODE_YIELD:
+          this.#node = node.next;
+          return yieldCpu();
+        case NODE_ENTER:
+          this.#node = node.next;
+          self.enterGhost();
+          break;
+        case NODE_LEAVE:
+          this.#node = node.next;
+          self.leaveGhost();
+          break;
+        case NODE_ONLY_IN_GHOST:
+          this.#node = self.inGhost() ? node.next : null;
+          break;
+        case NODE_CHANCE:
+          this.#node = self.prng.chance(node.min_ns, node.span_ns) ? node.other : node.next;
+          break;
+        case NODE_LOOP:
+        case NODE_ROUND_END:
+        case NODE_ROUND:
+          this.#round(node);
+          break;
+        default: {
+          const action = this.#rest(node);
+          if (action !== SCRIPT_END) return action;
+        }
+      }
     }
-    return false;
+    return SCRIPT_END;
+  }
+
+  #round(node: StepNode): void {
+    const rounds = this.#rounds;
+    const { code, count, depth } = node;
+    if (code === NODE_LOOP) rounds[depth] = count;
+    if (code === NODE_ROUND_END) rounds[depth]--;
+    const goes_on = rounds[depth] > 0 && (Number.isFinite(count) || !this.#self.isStopped());
+    // Beginning and end of a round have the round itself behind them.
+    const round = code === NODE_ROUND ? node : node.next as StepNode;
+    this.#node = goes_on ? round.other : round.next;
+  }
+
+  /** The next action of a step that has no node of its own, or SCRIPT_END. */
+  #rest(node: StepNode): Action {
+    const { step } = node;
+    if (step.kind === "expect") {
+      this.#self.expect(this.#self.inGhost() === step.in_ghost, step.what);
+    } else if (step.kind === "fork" && step.cost_ns === 0) {
+      for (let sibling = 0; sibling < step.count; sibling++) this.#start(step, sibling);
+    } else {
+      this.#script ??= this.#scriptOf(step);
+      const result = this.#script.next();
+      if (result.done !== true) return result.value;
+      this.#script = null;
+    }
+    this.#node = node.next;
+    return SCRIPT_END;
   }
 
   #word(word: Word): number {
     return typeof word === "number" ? word : word.first + this.#sibling;
   }
 
-  *#step(step: LoadStep): Steps {
+  *#scriptOf(step: LoadStep): Script {
     const self = this.#self;
     switch (step.kind) {
-      case "run":
-        yield run(step.min_ns + (step.span_ns > 0 ? self.prng.below(step.span_ns) : 0));
-        return false;
-      case "sleep":
-        yield sleep(step.ns);
-        return false;
-      case "yield":
-        yield yieldCpu();
-        return false;
-      case "enter":
-        self.enterGhost();
-        return false;
-      case "leave":
-        self.leaveGhost();
-        return false;
-      case "expect":
-        self.expect(self.inGhost() === step.in_ghost, step.what);
-        return false;
-      case "join":
-        yield* self.join();
-        return false;
-      case "only_in_ghost":
-        return !self.inGhost();
       case "fail":
-        self.expect(false, step.what);
-        return false;
-      case "chance": {
-        const { numerator, denominator, then, otherwise } = step;
-        return yield* this.#step(self.prng.chance(numerator, denominator) ? then : otherwise);
-      }
-      case "loop":
-        return yield* this.#loop(step.count, step.body);
+        return self.expect(false, step.what);
+      case "join":
+        return yield* self.join();
       case "fork":
-        yield* this.#fork(step);
-        return false;
+        for (let sibling = 0; sibling < step.count; sibling++) {
+          yield run(step.cost_ns);
+          this.#start(step, sibling);
+        }
+        return;
       case "drive_out":
-        yield* this.#driveOut(step.what);
-        return false;
+        return yield* this.#driveOut(step.what);
       case "give":
       case "take":
       case "barrier":
-        yield* this.#meet(step);
-        return false;
+        return yield* this.#meet(step);
+      case "hint":
+      case "rest":
+      case "work":
+      case "nice":
+      case "bind":
+        return yield* this.#tell(step);
       default:
-        yield* this.#tell(step);
-        return false;
+        throw new InvariantError(`the step ${step.kind} has a node of its own`);
     }
   }
 
   /** What a thread tells the agent and the kernel about itself. */
-  *#tell(step: Extract<LoadStep, { kind: "hint" | "rest" | "work" | "nice" | "bind" }>): Steps {
+  *#tell(step: Extract<LoadStep, { kind: "hint" | "rest" | "work" | "nice" | "bind" }>): Script {
     const self = this.#self;
     switch (step.kind) {
       case "hint":
         yield run(TELL_NS);
         self.hint(step.class_id, step.deadline_ns);
-        return false;
+        return;
       case "rest":
         self.markIdle();
         do yield run(TELL_NS); while (self.isIdle() && !self.isStopped());
-        return false;
+        return;
       case "nice":
         yield run(TELL_NS);
         self.setNice(step.value);
-        return false;
+        return;
       case "bind":
         yield run(TELL_NS);
         self.bind(step.nth);
-        return false;
+        return;
       default:
         return yield* this.#work(step.ns, step.stage);
     }
   }
 
-  *#work(ns: number, stage: number): Steps {
+  *#work(ns: number, stage: number): Script {
     const end_ns = this.#window_ns += ns;
     let cpu_ns = 0;
     for (; this.#self.nowNs() < end_ns; cpu_ns += WORK_NS) yield run(WORK_NS);
     this.#self.noteStage(stage, cpu_ns);
-    return false;
   }
 
-  *#meet(step: Extract<LoadStep, { kind: "give" | "take" | "barrier" }>): Steps {
+  *#meet(step: Extract<LoadStep, { kind: "give" | "take" | "barrier" }>): Script {
     yield run(FUTEX_NS);
     if (step.kind === "give") this.#self.give(this.#word(step.word));
     else if (step.kind === "take") yield* this.#self.take(this.#word(step.word));
@@ -142,31 +210,20 @@ class StepThread {
       yield* this.#self.meet(step.word, step.count);
       this.#window_ns = this.#self.metNs(step.word);
     }
-    return false;
   }
 
-  *#loop(count: number, body: readonly LoadStep[]): Steps {
-    const has_count = Number.isFinite(count);
-    for (let left = count; left > 0 && (has_count || !this.#self.isStopped()); left--) {
-      if (yield* this.run(body)) return true;
-    }
-    return false;
-  }
-
-  *#fork({ thread, count, cost_ns }: Extract<LoadStep, { kind: "fork" }>): Steps {
-    for (let sibling = 0; sibling < count; sibling++) {
-      if (cost_ns > 0) yield run(cost_ns);
-      const own_name = count === 1 ? thread.name : `${thread.name} ${sibling}`;
-      const name = this.#is_root ? own_name : `${this.#name} ${own_name}`;
-      this.#children.push(this.#self.fork(name, (child) => {
-        return scriptOf(new StepThread(child, name, sibling, false), thread);
-      }));
-    }
-    return false;
+  #start({ thread, count }: Extract<LoadStep, { kind: "fork" }>, sibling: number): void {
+    const own_name = count === 1 ? thread.name : `${thread.name} ${sibling}`;
+    const name = this.#is_root ? own_name : `${this.#name} ${own_name}`;
+    this.#children.push(
+      this.#self.fork(name, (child) => {
+        return new StepThread(child, { name, sibling, is_root: false }, thread);
+      }),
+    );
   }
 
   /** Who has not had a CPU yet has not entered ghOSt: those are found in a later round. */
-  *#driveOut(what: string): Steps {
+  *#driveOut(what: string): Script {
     let moved_count = 0;
     let left = this.#children;
     for (; left.length > 0; left = left.filter((thread) => !thread.hasEnded())) {
@@ -179,17 +236,12 @@ class StepThread {
       yield sleep(DRIVE_PAUSE_NS);
     }
     this.#self.expect(moved_count === this.#children.length, what);
-    return false;
   }
-}
-
-function* scriptOf(thread: StepThread, kind: ThreadKind): Generator<Action, void, void> {
-  yield* thread.run(kind.steps);
 }
 
 /** The script of a load's first thread. */
 export function rootScript(root: ThreadKind): LoadScript {
-  return (self) => scriptOf(new StepThread(self, root.name, 0, true), root);
+  return (self) => new StepThread(self, { name: root.name, sibling: 0, is_root: true }, root);
 }
 
 /** A sub-test whose threads are written as steps, so that it runs on every kernel. */

@@ -32,6 +32,15 @@ export type Action = number;
 /** The script of a thread. */
 export type Script = Generator<Action, void, void>;
 
+/** What a source returns when it is over. */
+export const SCRIPT_END: Action = -1;
+
+/** A script without a generator, for loads that are to be fast: no object is made per action. */
+export interface ActionSource {
+  /** The next action, or {@linkcode SCRIPT_END}; not called again then. */
+  nextAction(): Action;
+}
+
 /** Use the CPU for a time. */
 export function run(ns: number): Action {
   return argument(ns) * OP_COUNT + OP_RUN;

@@ -18,7 +18,7 @@ import { FaultInjector } from "./fault_injector.ts";
 import * as invariants from "./invariants.ts";
 import { Messages } from "./messages.ts";
 import type { RuleName } from "./rules.ts";
-import type { Script } from "./actions.ts";
+import type { ActionSource, Script } from "./actions.ts";
 import * as script_runner from "./script_runner.ts";
 import { type CpuMode, SimCpu, SimThread, type ThreadState } from "./thread.ts";
 import * as states from "./thread.ts";
@@ -166,13 +166,15 @@ export class SimMachine {
    * @param parent The thread that forks it, if any.
    */
   spawn(
-    script: (thread: SimThread) => Script,
+    script: (thread: SimThread) => Script | ActionSource,
     name: string,
     parent: SimThread | null = null,
   ): SimThread {
     const thread = new SimThread(this.first_tid + this.threads.length, undefined, name);
     this.threads.push(thread);
-    thread.script = script(thread);
+    const made = script(thread);
+    if ("nextAction" in made) thread.source = made;
+    else thread.script = made;
     thread.parent = parent;
     thread.cpu = parent === null ? thread.tid % this.cpus.length : parent.cpu;
     this.live_count++;

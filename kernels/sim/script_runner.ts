@@ -11,7 +11,7 @@ import type { SimCpu, SimThread } from "./thread.ts";
 import * as states from "./thread.ts";
 
 // Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
-const { actionOp, actionArgument } = actions;
+const { actionArgument, actionOp, SCRIPT_END } = actions;
 const { OP_BLOCK, OP_RUN, OP_SLEEP, OP_SWITCHTO, OP_YIELD } = actions;
 const { EVENT_WAKE } = events;
 const { DEAD, MODE_GHOST, NO_ACTION, READY, RUNNING, SLEEPING } = states;
@@ -61,12 +61,17 @@ function nextAction(thread: SimThread): number {
     thread.pending_action = NO_ACTION;
     return pending;
   }
-  const { script } = thread;
-  if (script === undefined) return -1;
-  const result = script.next();
-  if (result.done !== true) return result.value;
+  const { script, source } = thread;
+  if (source !== null) {
+    const action = source.nextAction();
+    if (action !== SCRIPT_END) return action;
+  } else {
+    if (script === undefined) return SCRIPT_END;
+    const result = script.next();
+    if (result.done !== true) return result.value;
+  }
   thread.on_end?.();
-  return -1;
+  return SCRIPT_END;
 }
 
 function fallAsleep(machine: SimMachine, cpu: SimCpu, thread: SimThread, ns: number): void {
@@ -132,6 +137,7 @@ function giveCpu(machine: SimMachine, cpu: SimCpu, thread: SimThread, target: Si
 export function finishExit(machine: SimMachine, thread: SimThread): void {
   thread.setState(DEAD);
   thread.script = undefined;
+  thread.source = null;
   machine.live_count--;
   const { enclave } = thread;
   if (enclave === null) return;

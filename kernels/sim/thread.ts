@@ -4,7 +4,7 @@
  * @module
  */
 import { InvariantError } from "../../lib/invariant.ts";
-import type { Script } from "./actions.ts";
+import type { ActionSource, Script } from "./actions.ts";
 import type { SimEnclave } from "./enclave.ts";
 import type { SimAgent } from "./agent.ts";
 import type { SimQueue } from "./producer_ring.ts";
@@ -50,6 +50,8 @@ export class SimThread {
   readonly gtid_hi: number;
   /** What the thread does; undefined once it has exited. */
   script: Script | undefined;
+  /** What it does instead of a script, or null. */
+  source: ActionSource | null = null;
   /** Called when the script is over, as its last statement would be. */
   on_end: (() => void) | null = null;
   /** For timelines and messages. */
