@@ -13,7 +13,12 @@ import { loadShim } from "../../ffi/shim.ts";
 import { EXIT_FAILURE, OperatingError } from "../../lib/errors.ts";
 import { SCHED_ITEM_RUNNABLE } from "../../shared/prio_table.ts";
 import type { PrioTableClient } from "../../shared/prio_table_client.ts";
-import { chooseEnclave, type ChosenEnclave } from "../../util/enclave_choice.ts";
+import {
+  chooseEnclave,
+  type ChosenEnclave,
+  type EnclaveHost,
+  THIS_HOST,
+} from "../../util/enclave_choice.ts";
 import { flagsHelp } from "../../util/flags.ts";
 import { threadGtid } from "../../util/thread_gtid.ts";
 import { addThreads, type HintPlan, joinEnclave, makeHints } from "../shared/enclave_threads.ts";
@@ -84,10 +89,13 @@ async function prepare(
   return hints;
 }
 
-async function run(options: AntagonistOptions): Promise<number | OperatingError> {
+async function run(
+  options: AntagonistOptions,
+  host: EnclaveHost,
+): Promise<number | OperatingError> {
   loadShim();
   const enclave = options.scheduler === "ghost"
-    ? await chooseEnclave(options.kernel, options.enclave)
+    ? await chooseEnclave(options.kernel, options.enclave, host)
     : undefined;
   if (enclave instanceof OperatingError) return enclave;
   const end = new ExperimentEnd({ log });
@@ -117,16 +125,20 @@ async function run(options: AntagonistOptions): Promise<number | OperatingError>
  * Runs it.
  *
  * @param args Its arguments; `--help` explains them.
+ * @param host Where enclaves are looked for.
  * @returns The exit status.
  */
-export async function main(args: string[]): Promise<number> {
+export async function main(
+  args: readonly string[],
+  host: EnclaveHost = THIS_HOST,
+): Promise<number> {
   const options = antagonistOptions(args, onlineCpus());
   if (options === "help") {
     console.log("usage: antagonist [FLAGS]\n\n" + flagsHelp(ANTAGONIST_FLAGS));
     return 0;
   }
   try {
-    const result = options instanceof OperatingError ? options : await run(options);
+    const result = options instanceof OperatingError ? options : await run(options, host);
     if (!(result instanceof OperatingError)) return result;
     console.error(`antagonist: ${result.message}`);
     return result.exit_status;

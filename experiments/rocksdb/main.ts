@@ -15,7 +15,12 @@ import { loadRocksdb, ROCKSDB_NAMES } from "../../ffi/rocksdb.ts";
 import { loadShim } from "../../ffi/shim.ts";
 import { EXIT_FAILURE, OperatingError } from "../../lib/errors.ts";
 import type { PrioTableClient } from "../../shared/prio_table_client.ts";
-import { chooseEnclave, type ChosenEnclave } from "../../util/enclave_choice.ts";
+import {
+  chooseEnclave,
+  type ChosenEnclave,
+  type EnclaveHost,
+  THIS_HOST,
+} from "../../util/enclave_choice.ts";
 import { flagsHelp } from "../../util/flags.ts";
 import { threadGtid } from "../../util/thread_gtid.ts";
 import { addThreads, type HintPlan, joinEnclave, makeHints } from "../shared/enclave_threads.ts";
@@ -141,12 +146,15 @@ class Run {
   }
 }
 
-async function run(options: RocksdbOptions): Promise<number | OperatingError> {
+async function run(
+  options: RocksdbOptions,
+  host: EnclaveHost,
+): Promise<number | OperatingError> {
   loadShim();
   const library_fault = loadRocksdb(options.library === "" ? ROCKSDB_NAMES : [options.library]);
   if (library_fault !== undefined) throw library_fault;
   const enclave = options.scheduler === "ghost"
-    ? await chooseEnclave(options.kernel, options.enclave)
+    ? await chooseEnclave(options.kernel, options.enclave, host)
     : undefined;
   if (enclave instanceof OperatingError) return enclave;
   const path = databaseFolder(options);
@@ -175,16 +183,20 @@ async function run(options: RocksdbOptions): Promise<number | OperatingError> {
  * Runs the experiment.
  *
  * @param args Its arguments; `--help` explains them.
+ * @param host Where enclaves are looked for.
  * @returns The exit status.
  */
-export async function main(args: string[]): Promise<number> {
+export async function main(
+  args: readonly string[],
+  host: EnclaveHost = THIS_HOST,
+): Promise<number> {
   const options = rocksdbOptions(args, onlineCpus());
   if (options === "help") {
     console.log("usage: rocksdb [FLAGS]\n\n" + flagsHelp(ROCKSDB_FLAGS));
     return 0;
   }
   try {
-    const result = options instanceof OperatingError ? options : await run(options);
+    const result = options instanceof OperatingError ? options : await run(options, host);
     if (!(result instanceof OperatingError)) return result;
     console.error(`rocksdb: ${result.message}`);
     return result.exit_status;
