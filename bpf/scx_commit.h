@@ -87,8 +87,8 @@ static __always_inline s32 checkRecord(const struct ghost_txn *txn, u32 cpu_id)
 }
 
 /* The task, whose thread is there. */
-static __always_inline s32 checkTask(const struct ghost_txn *txn, struct task_struct *p, u32 enclave,
-				     u32 cpu_id)
+static __always_inline s32 checkTask(const struct ghost_txn *txn, struct task_struct *p,
+				     u32 enclave, u32 cpu_id)
 {
 	struct task_state *state = bpf_task_storage_get(&task_states, p, 0, 0);
 	struct ghost_status_word *word;
@@ -247,7 +247,8 @@ static __noinline int commitEach(struct commit *commit, u32 cpu_id)
 	txn = txnOf(commit->enclave, cpu_id);
 	if (!txn)
 		return 0;
-	if (commit->how != SCX_COMMIT_LOCAL && (txn->commit_flags & COMMIT_AT_FLAGS) == COMMIT_AT_SCHEDULE)
+	if (commit->how != SCX_COMMIT_LOCAL &&
+	    (txn->commit_flags & COMMIT_AT_FLAGS) == COMMIT_AT_SCHEDULE)
 		return 0;
 	if (!claim(txn, cpu_id))
 		return 0;

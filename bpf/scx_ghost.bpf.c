@@ -365,7 +365,7 @@ void BPF_PROG(ghost_enable, struct task_struct *p)
 		return; /* it joined no enclave */
 	enclave = state->wanted - 1;
 	owner = bpf_map_lookup_elem(&enclaves, &enclave);
-	word = state->reserved ? state->reserved - 1 : -1;
+	word = (s64)state->reserved - 1; /* negative if none was set aside: a child */
 	state->reserved = 0;
 	state->wanted = 0;
 	if (!owner || owner->state != SCX_ENCLAVE_LIVE || !owner->default_queue)

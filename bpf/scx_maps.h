@@ -12,7 +12,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-/* Keeps the compiler from using a number before the check of its bounds, which the verifier needs. */
+/* Keeps the compiler from using a number before its bounds are checked: the verifier wants that. */
 #define BOUNDED(VALUE) asm volatile("" : "+r"(VALUE))
 #define GTID_SEQNUM_MASK ((1ULL << GTID_SEQNUM_BITS) - 1)
 

@@ -20,7 +20,8 @@ struct message {
 	PAYLOAD *PAYLOAD_NAME = (PAYLOAD *)&NAME.words[2]
 
 /* Appends a message; pads the end of the ring rather than wrap it; counts what does not fit. */
-static __always_inline int append(struct ghost_queue *queue, u32 mask, const struct message *message)
+static __always_inline int append(struct ghost_queue *queue, u32 mask,
+				  const struct message *message)
 {
 	const u32 bytes = message->words[0] >> 16, slots = (bytes + 7) / 8;
 	const u32 head = queue->head;

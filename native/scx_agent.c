@@ -161,8 +161,8 @@ static void close_bell(struct scx_port *port)
 /* ---- becoming an agent ---- */
 
 /* Where things are, for shim_scx_become_agent(): numbers in this order. */
-enum { AT_COMMIT_FD, AT_CONTROL_FD, AT_DOORBELLS_FD, AT_ENCLAVE, AT_CPU, AT_QUEUE, AT_WORDS, AT_TXNS,
-       AT_TURNS, AT_SPIN_NS };
+enum { AT_COMMIT_FD, AT_CONTROL_FD, AT_DOORBELLS_FD, AT_ENCLAVE, AT_CPU, AT_QUEUE, AT_WORDS,
+       AT_TXNS, AT_TURNS, AT_SPIN_NS };
 
 /* Makes the calling thread the agent of a CPU. Returns a handle, or -errno. */
 SHIM_API double shim_scx_become_agent(const double *where)

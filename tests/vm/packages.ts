@@ -170,7 +170,9 @@ async function planTools(apt: PrivateApt, codename: string): Promise<Partial<Pla
   const own = await apt.candidate("qemu-system-x86");
   const has_new_qemu = majorVersion(own ?? "") >= QEMU_MIN_MAJOR;
   const tools = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"];
-  tools.push("busybox-static");
+  tools.push("busybox-static", "stress-ng");
+  // Archives that the scx program's loader is linked with.
+  tools.push("libelf-dev", "zlib1g-dev");
   if (!isOnPath("clang")) tools.push("clang");
   const tools_suite = has_new_qemu ? undefined : `${codename}-backports`;
   if (await apt.candidate("virtiofsd") !== undefined) {

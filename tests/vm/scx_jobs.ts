@@ -100,6 +100,218 @@ deno_run tests/vm/scx_report.ts`,
   },
 };
 
+/** Threads that may run before all are there, so that the policy has a choice. */
+const EARLY_COUNT = 2;
+const ORDER_COUNT = 16;
+
+/** True if the numbers descend once the first few are over. */
+export function isDescending(tids: readonly number[], early_count: number): boolean {
+  return tids.slice(early_count).every((tid, index, late) => index === 0 || tid < late[index - 1]);
+}
+
+const SCX_ORDER: VmJob = {
+  name: "scx_order",
+  summary: "a policy that runs the highest tid first on one CPU is obeyed",
+  timeout_s: 240,
+  is_packed: true,
+  is_scx: true,
+  script: (context) =>
+    `${prelude(context)}deno_run tests/vm/highest_tid_agent.ts --kernel=scx --ghost_cpus 1 \\
+  >/tmp/agent 2>&1 & guard=$!
+for i in $(seq 600); do grep -q "ghOSt active" /tmp/agent && break; sleep 0.1; done
+echo "loaded $(state)"
+timeout 60 "$programs/ghostctl" run -- "$scx/scx_load" order ${ORDER_COUNT} 40
+echo "load_status $?"
+stop_agent
+`,
+  judge({ stdout }) {
+    const tids = stdout.match(/^\d+(?: \d+)+$/m)?.[0].split(" ").map(Number) ?? [];
+    return {
+      faults: [
+        ...endFaults(stdout),
+        ...faultsIf(
+          [tids.length !== ORDER_COUNT, `${tids.length} of ${ORDER_COUNT} threads ended`],
+          [!isDescending(tids, EARLY_COUNT), "not in the order of the policy"],
+        ),
+      ],
+      detail: tids.join(" "),
+    };
+  },
+};
+
+const SCX_SIMPLE_EXP: VmJob = {
+  name: "scx_simple_exp",
+  summary: "the six sub-tests of simple_exp pass with real threads under the agent",
+  timeout_s: 240,
+  is_packed: true,
+  is_scx: true,
+  script: (context) =>
+    withAgent(context, {
+      body: `timeout 150 "$programs/simple_exp" --kernel=scx; echo "exp_status $?"`,
+    }),
+  judge({ stdout, stderr }) {
+    const ended = stdout.match(/^ took [\d.]+ ms$/gm) ?? [];
+    return {
+      faults: [
+        ...endFaults(stdout),
+        ...faultsIf(
+          [fact(stdout, "exp_status") !== "0", `simple_exp: ${stderr.trim().split("\n")[0]}`],
+          [ended.length !== 6, `${ended.length} of 6 sub-tests ended`],
+        ),
+      ],
+      detail: `${ended.length} sub-tests`,
+    };
+  },
+};
+
+/** What an agent must say, and that nothing stays loaded, for hosts it cannot run on. */
+const SCX_REFUSALS: VmJob = {
+  name: "scx_refusals",
+  summary: "a taken sched_ext, missing capabilities and the agent's own tree are refused in a line",
+  timeout_s: 240,
+  is_packed: true,
+  is_scx: true,
+  script: (context) =>
+    `${prelude(context)}agent_flags="--kernel=scx --ghost_cpus 1"
+(sleep 1000) | "$scx/scx_fifo_loader" 4 30000 >/tmp/fifo & 
+for i in $(seq 100); do grep -q ready /tmp/fifo && break; sleep 0.1; done
+"$programs/fifo_per_cpu_agent" $agent_flags 2>/tmp/said; echo "taken $?"
+sed 's/^/taken_said /' /tmp/said; echo "taken_ops $(cat /sys/kernel/sched_ext/root/ops)"
+pkill -x sleep
+for i in $(seq 100); do [ "$(state)" = disabled ] && break; sleep 0.1; done
+setpriv --bounding-set=-bpf,-perfmon,-sys_admin "$programs/fifo_per_cpu_agent" $agent_flags \\
+  2>/tmp/said; echo "uncapped $?"; sed 's/^/uncapped_said /' /tmp/said
+echo "uncapped_state $(state)"
+start_agent
+echo "loaded $(state)"
+"$programs/fifo_per_cpu_agent" $agent_flags 2>/tmp/said; echo "second $?"
+sed 's/^/second_said /' /tmp/said
+"$programs/ghostctl" adopt $agent >/tmp/said 2>&1; echo "own $?"; sed 's/^/own_said /' /tmp/said
+stop_agent
+`,
+  judge({ stdout }) {
+    const says = (name: string, words: RegExp): [boolean, string] => [
+      !words.test(fact(stdout, `${name}_said`) ?? ""),
+      `${name}: it said ${JSON.stringify(fact(stdout, `${name}_said`))}`,
+    ];
+    const ends = (name: string): [boolean, string] => [
+      fact(stdout, name) !== "1",
+      `${name}: status ${fact(stdout, name)}`,
+    ];
+    return {
+      faults: [
+        ...endFaults(stdout),
+        ...faultsIf(
+          ends("taken"),
+          says("taken", /another sched_ext scheduler is loaded: fifo/),
+          [fact(stdout, "taken_ops") !== "fifo", "the other scheduler did not stay"],
+          ends("uncapped"),
+          says("uncapped", /CAP_BPF/),
+          [fact(stdout, "uncapped_state") !== "disabled", "uncapped: a scheduler is loaded"],
+          ends("second"),
+          says("second", /one agent process at a time/),
+          [fact(stdout, "own") === "0", "own: the agent's process was adopted"],
+        ),
+      ],
+      detail: "taken, uncapped, second, own tree",
+    };
+  },
+};
+
+const SCX_SELFTEST: VmJob = {
+  name: "scx_selftest",
+  summary: "the contract suite passes under sched_ext with real threads",
+  timeout_s: 600,
+  is_packed: true,
+  is_soak: true,
+  script: ({ programs }) => `${shellWord(`${programs}/ghostctl`)} selftest --kernel=scx`,
+  judge: ({ stdout }) => ({
+    faults: stdout.split("\n").filter((line) => line.startsWith("FAIL")),
+    detail: stdout.trim().split("\n").at(-1) ?? "",
+  }),
+};
+
+const BENCH = "--bench yield,pingpong --threads 2,30 --pairs 1,10 --duration_ms 1500 --format csv";
+
+/** "label,class,bench,thread_count,seconds,per_second,..." by label, bench and thread count. */
+function rates(stdout: string): Map<string, number> {
+  const rows = stdout.match(/^(?:default|fifo|ghost),.*$/gm) ?? [];
+  return new Map(rows.map((row) => {
+    const [label, , bench, count, , per_second] = row.split(",");
+    return [`${label} ${bench} ${count}`, Number(per_second)];
+  }));
+}
+
+const SCX_BENCH: VmJob = {
+  name: "scx_bench",
+  summary: "yields and futex wake-ups per second on one CPU: default, FIFO in BPF, agent",
+  timeout_s: 300,
+  is_packed: true,
+  is_scx: true,
+  is_soak: true,
+  script: (context) =>
+    `${prelude(context)}bench() { timeout 60 "$@" ${BENCH}; }
+bench "$programs/microbench" --class default --cpus 1 --label default
+(sleep 1000) | "$scx/scx_fifo_loader" 4 30000 >/tmp/fifo & 
+for i in $(seq 100); do grep -q ready /tmp/fifo && break; sleep 0.1; done
+bench "$scx/scx_load" exec "$programs/microbench" --class default --cpus 1 --label fifo
+pkill -x sleep
+for i in $(seq 100); do [ "$(state)" = disabled ] && break; sleep 0.1; done
+"$programs/fifo_per_cpu_agent" --kernel=scx --ghost_cpus 1 >/tmp/agent 2>&1 & guard=$!
+for i in $(seq 600); do grep -q "ghOSt active" /tmp/agent && break; sleep 0.1; done
+echo "loaded $(state)"
+bench "$programs/microbench" --class scx --label ghost
+stop_agent
+`,
+  judge({ stdout }) {
+    const found = rates(stdout);
+    const kinds = ["yield 2", "yield 30", "pingpong 2", "pingpong 20"];
+    const of = (label: string, kind: string) => found.get(`${label} ${kind}`) ?? NaN;
+    const detail = kinds.map((kind) => {
+      const to = (label: string) => (of("ghost", kind) / of(label, kind)).toFixed(3);
+      return `${kind}: ${of("ghost", kind).toFixed(0)}/s, ${to("default")} of default, ` +
+        `${to("fifo")} of BPF`;
+    }).join("; ");
+    return {
+      faults: [...endFaults(stdout), ...faultsIf([found.size !== 12, `${found.size} of 12 rates`])],
+      detail,
+    };
+  },
+};
+
+const STRESS_S = 45;
+
+const SCX_STRESS: VmJob = {
+  name: "scx_stress",
+  summary: `stress-ng (CPU, fork, affinity, aggressive) runs ${STRESS_S} s under the agent`,
+  timeout_s: 240,
+  is_packed: true,
+  is_scx: true,
+  is_soak: true,
+  script: (context) =>
+    withAgent(context, {
+      body: `timeout 150 "$programs/ghostctl" run -- .cache/vm/tools/usr/bin/stress-ng --cpu 4 \\
+  --fork 2 --affinity 4 --aggressive --timeout ${STRESS_S} --metrics-brief >/tmp/stress 2>&1
+echo "stress_status $?"; tail -n 8 /tmp/stress
+kill -0 $agent && echo "agent alive"
+deno_run tests/vm/scx_report.ts`,
+    }),
+  judge({ stdout }) {
+    const report = counts(stdout);
+    return {
+      faults: [
+        ...endFaults(stdout),
+        ...faultsIf(
+          [fact(stdout, "stress_status") !== "0", `stress-ng: ${fact(stdout, "stress_status")}`],
+          [fact(stdout, "agent") !== "alive", "the agent did not live"],
+          [(report?.no_word_count ?? 1) > 0, "threads without a status word"],
+        ),
+      ],
+      detail: `${report?.latched_count} commits`,
+    };
+  },
+};
+
 /** Runs of the load when its agent is killed: some seconds of work. */
 const LONG_ROUNDS = 40;
 
@@ -200,9 +412,15 @@ echo "after $(state)"`,
 /** All scx jobs. */
 export const SCX_JOBS: readonly VmJob[] = [
   SCX_THREADS,
+  SCX_ORDER,
+  SCX_SIMPLE_EXP,
+  SCX_REFUSALS,
   endsJob("scx_kill", "a killed agent takes its scheduler along, its threads end", REPEATS, KILLED),
   endsJob("scx_hang", "a hung agent is ejected in time, its threads end", REPEATS, HUNG),
   endsJob("scx_kill_soak", "as scx_kill", SOAK_REPEATS, KILLED),
   endsJob("scx_hang_soak", "as scx_hang", SOAK_REPEATS, HUNG),
   SCX_CYCLES,
+  SCX_SELFTEST,
+  SCX_STRESS,
+  SCX_BENCH,
 ];

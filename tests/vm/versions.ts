@@ -118,7 +118,7 @@ export interface Versions {
 }
 
 /** {@linkcode Versions.format} of this version. */
-export const CACHE_FORMAT = 2;
+export const CACHE_FORMAT = 3;
 
 /**
  * Reads versions.json.
