@@ -34,6 +34,17 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
   ["this kernel commits a transaction for the agent's gtid: COMPLETE", [
     "commit: the gtid that stands for agents",
   ]],
+  ["a change of affinity wakes no agent on this kernel: its message waits for another one", [
+    "wake-up: a message does not leave the agent of the first target asleep",
+    "wake-up: if the message's own CPU is a target",
+    "ring: messages of a task come in the order",
+    "agent barrier: a message does not leave it as it was",
+    "TASK_AFFINITY_CHANGED: the gtid",
+  ]],
+  ["this kernel does not idle a CPU that idles: TARGET_ONCPU", ["CPU_NOT_IDLE: "]],
+  ["this kernel leaves records of CPUs outside the enclave open", [
+    "commit: a CPU outside the enclave is NO_AGENT",
+  ]],
   ["a thread's runtime in TASK_NEW counts from its start, not from its joining", [
     "TASK_NEW: gtid, runtime",
   ]],
