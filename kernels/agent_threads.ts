@@ -72,6 +72,8 @@ export interface StopOptions {
   readonly drain_ms?: number;
   /** For agents to end their present step. */
   readonly leave_ms?: number;
+  /** The process ends at once, and its threads with it: these are not waited for. */
+  readonly process_ends?: boolean;
 }
 
 /** Why an agent ended that was not told to. */
@@ -428,13 +430,11 @@ export class AgentThreads {
    * @returns How they ended. A second call returns the report of the first.
    */
   stop(options: StopOptions = {}): Promise<AgentsReport> {
-    return this.#stopping ??= this.#stop(
-      options.drain_ms ?? DRAIN_MS,
-      options.leave_ms ?? LEAVE_MS,
-    );
+    return this.#stopping ??= this.#stop(options);
   }
 
-  async #stop(drain_ms: number, leave_ms: number): Promise<AgentsReport> {
+  async #stop(options: StopOptions): Promise<AgentsReport> {
+    const { drain_ms = DRAIN_MS, leave_ms = LEAVE_MS, process_ends = false } = options;
     this.#options.enclave.goOffline();
     const has_failed = this.#failures.length > 0;
     // After a failure nothing is to be finished: what is queued may wait for ever.
@@ -443,6 +443,7 @@ export class AgentThreads {
     for (const agent of this.#live()) {
       this.#kill(agent, `did not leave within ${leave_ms} ms, killed`);
     }
+    if (process_ends && this.#failures.length === 0) return this.#report();
     await this.#join();
     for (const satellite of this.#satellites) satellite.stop();
     this.#freeStatusWords();

@@ -38,6 +38,7 @@ struct guard {
     struct guard_config config;
     struct agent agent;
     int64_t poll_ns;
+    bool has_destroyed; /* the guard has ended the enclave itself */
     int stop_count; /* requests to end that came so far */
     int64_t interrupt_ns;
     int64_t restarts_ns[RESTART_COUNT_MAX];
@@ -131,7 +132,8 @@ static bool enclave_stays(void)
 
 static void destroy_enclave(const char *what)
 {
-    run_actions(&guard.agent);
+    if (!guard.has_destroyed)
+        run_actions(&guard.agent);
     say("%s; %s destroyed, its threads are with the default scheduler", what, enclave_name());
 }
 
@@ -162,7 +164,8 @@ static void act(const char *what, int status, bool is_dumped)
             destroy_enclave(what);
         else
             say("%s; %s is left", what, enclave_name());
-    } else if (strcmp(on_crash, "destroy") == 0 && has_enclave(&guard.agent)) {
+    } else if (guard.has_destroyed ||
+               (strcmp(on_crash, "destroy") == 0 && has_enclave(&guard.agent))) {
         destroy_enclave(what);
     } else if (!enclave_stays()) {
         say("%s; %s is gone", what, enclave_name());
@@ -213,8 +216,10 @@ static void stalled(const char *text, int64_t silent_ns)
     struct agent *agent = &guard.agent;
     snprintf(what, sizeof what, "%s for %.1f s, agent process %d killed", text,
              (double)silent_ns / 1e9, agent->pid);
-    if (strcmp(guard.config.on_crash, "destroy") == 0)
+    if (strcmp(guard.config.on_crash, "destroy") == 0 && has_enclave(agent)) {
         run_actions(agent);
+        guard.has_destroyed = true;
+    }
     kill(agent->pid, SIGKILL);
     int status;
     while (waitpid(agent->pid, &status, 0) < 0 && errno == EINTR)

@@ -96,6 +96,10 @@ for (const [mode, cpu] of [["hung", 1], ["pending", 5]] as const) {
       const ended = await guarded.started.ended();
       assertEquals([ended.code, wasDestroyed(guarded)], [3, true]);
       assertMatch(lastWord(ended), new RegExp(`agent of CPU ${cpu} stands still after \\d+ steps`));
+      assertStringIncludes(
+        lastWord(ended),
+        "destroyed, its threads are with the default scheduler",
+      );
       assertStringIncludes(lastWord(ended), `agent process ${guarded.agent_pid} killed`);
       assertMatch(ended.stdout, /dump of \/peer\/enclave_1: \d+ steps\n$/);
       assertEquals(isAlive(guarded.agent_pid), false);

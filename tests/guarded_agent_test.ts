@@ -54,7 +54,9 @@ function assertDumped({ stderr }: Ended): void {
 }
 
 function linesOf({ stderr }: Ended): string[] {
-  return stderr.split("\n").filter((line) => line.startsWith("fifo_per_cpu_agent: "));
+  return stderr.split("\n").filter((line) =>
+    line.startsWith("fifo_per_cpu_agent: ") && !line.includes("be locked in memory")
+  );
 }
 
 const ACTIVE = "Initialization complete, ghOSt active.\n";
@@ -65,7 +67,7 @@ Deno.test("guarded: SIGUSR1 dumps, SIGINT ends with Done! and status 0, nothing 
   await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, ctl }) => {
     await started.waitFor(ACTIVE);
     started.child.kill("SIGUSR1");
-    await started.waitFor("SchedState[1]");
+    await started.waitFor("CPU 1: ");
     started.child.kill("SIGINT");
     const ended = await started.ended();
     assertEquals(ended.code, 0, ended.stderr);
@@ -157,6 +159,18 @@ Deno.test("guarded: --on-crash=restart follows a killed agent and says how long 
       assertEquals(Deno.readTextFileSync(ctl), "1");
     },
   );
+});
+
+Deno.test("guarded: SIGUSR2 leaves the enclave, also one that the agent has made", async () => {
+  await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, ctl }) => {
+    await started.waitFor(ACTIVE);
+    started.child.kill("SIGUSR2");
+    const ended = await started.ended();
+    assertEquals(ended.code, 0, ended.stderr);
+    assertEquals(ended.stdout, `Initializing...\n${ACTIVE}\nDone!\n`);
+    assertEquals(linesOf(ended), [NO_TIMEOUT]);
+    assertEquals(Deno.readTextFileSync(ctl), "1");
+  });
 });
 
 Deno.test("guarded: bad values are one line and status 2, before any guard", async () => {

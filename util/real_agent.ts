@@ -141,6 +141,8 @@ class RealAgent {
       worker_url: this.#job.host.worker_url,
       state_region: this.#board.state_region,
       busy_ms: BUSY_MS,
+      // The threads of a dead agent wait: rather slow at first than later.
+      warm_up: this.#job.link === undefined || this.#job.link.old_fd < 0,
       awaitTurn: async () => {
         await this.#take_over.awaitTurn();
         await this.#take_over.claim(enclave);
@@ -161,6 +163,14 @@ class RealAgent {
     const { old } = this.#take_over;
     const snapshot = old === undefined ? undefined : keptBy(old, this.#policy.name);
     if (snapshot !== undefined) threads.restore(snapshot);
+  }
+
+  /** What is not locked may be swapped out or dropped: a step waits for the disk then. */
+  #sayUnlocked(threads: AgentThreads): void {
+    const failed_bytes = threads.lock_report?.failed_bytes ?? 0;
+    if (failed_bytes === 0) return;
+    const mib = Math.ceil(failed_bytes / 2 ** 20);
+    this.#say(`${mib} MiB could not be locked in memory; see memlock in \`ghostctl doctor\``);
   }
 
   #startBeat(enclave: PolicyEnclave): void {
@@ -204,7 +214,9 @@ class RealAgent {
     this.#board.phase = guard_board.PHASE_LEAVING;
     clearInterval(this.#beat_timer);
     const is_gone = this.#open.control.isDestroyed();
-    const report = await threads.stop({ drain_ms: this.#staysAfterwards() ? 0 : DRAIN_MS });
+    const hands_over = this.#staysAfterwards() && this.#job.link !== undefined;
+    const drain_ms = this.#staysAfterwards() ? 0 : DRAIN_MS;
+    const report = await threads.stop({ drain_ms, process_ends: hands_over });
     this.#endService?.();
     if (report.exit_status !== 0) {
       this.#say(report.failures[0].text);
@@ -214,6 +226,8 @@ class RealAgent {
       return report.exit_status;
     }
     const final_text = program.finalText?.(this.#enclave!) ?? "";
+    // A successor waits for the end of our threads, and all end at once with the process.
+    if (hands_over && !is_gone) return this.#exit(final_text);
     this.#enclave?.close();
     if (!is_gone && !this.#staysAfterwards()) this.#open.control.destroy();
     this.#board.phase = guard_board.PHASE_ENDED;
@@ -224,6 +238,14 @@ class RealAgent {
       return new OperatingError(why === undefined ? what : `${what}: ${why}`, cure);
     }
     host.stdout(final_text + program.done_text);
+    return 0;
+  }
+
+  #exit(final_text: string): number {
+    const { host, program } = this.#job;
+    this.#board.phase = guard_board.PHASE_ENDED;
+    host.stdout(final_text + program.done_text);
+    (host.exit ?? Deno.exit)(0);
     return 0;
   }
 
@@ -251,6 +273,7 @@ class RealAgent {
       return 0;
     }
     this.#startBeat(this.#enclave!);
+    this.#sayUnlocked(threads);
     host.stdout("Initialization complete, ghOSt active.\n");
     if (!this.#open.is_made || this.#take_over.old !== undefined) {
       await this.#take_over.report(this.#enclave!);
