@@ -61,6 +61,9 @@ void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 		runWithoutPolicy(p, enq_flags);
 		return;
 	}
+	/* One that joins while it runs is told of once it is off its CPU. */
+	if (state->due == DUE_NEW && p->on_cpu && !state->has_run)
+		return;
 	due = state->due;
 	state->due = DUE_NONE;
 	state->is_queued = 1;
@@ -159,6 +162,7 @@ void BPF_PROG(ghost_running, struct task_struct *p)
 	if (!word || !cpu)
 		return;
 	state->is_queued = 0;
+	state->has_run = 1;
 	state->cpu = cpu_id;
 	state->run_since = bpf_ktime_get_ns();
 	word->switch_time = state->run_since;
@@ -323,6 +327,7 @@ static __always_inline void enterEnclave(struct task_struct *p, struct task_stat
 	state->word = index;
 	state->queue = owner->default_queue - 1;
 	state->due = DUE_NEW;
+	state->has_run = 0;
 	state->is_queued = 0;
 	state->is_inserted = 0;
 	state->is_new_told = 0;

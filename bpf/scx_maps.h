@@ -133,6 +133,7 @@ struct task_state {
 	u32 word;
 	u32 queue;
 	u32 due;
+	u32 has_run; /* since it joined */
 	u32 is_queued; /* it waits for a decision */
 	u32 is_inserted; /* dispatch() has given it to the kernel, and it does not run yet */
 	u32 is_new_told;

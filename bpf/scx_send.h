@@ -61,8 +61,9 @@ static __noinline int wakeAgent(u32 cpu)
 	bell = bpf_map_lookup_elem(&doorbells, &cpu);
 	if (bell) {
 		COUNT(doorbell_count);
-		/* Full is as good: then something is in it already. */
-		bpf_ringbuf_output(bell, &ring, sizeof(ring), BPF_RB_FORCE_WAKEUP);
+		/* It can fail where its lock is held up; the agent's poll() ends in time then. */
+		if (bpf_ringbuf_output(bell, &ring, sizeof(ring), BPF_RB_FORCE_WAKEUP))
+			COUNT(lost_doorbell_count);
 	}
 	return 0;
 }

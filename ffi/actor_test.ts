@@ -1,12 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { compileScript, cpuMaskBytes } from "../tests/conformance/actor_script.ts";
 import type { ThreadAction } from "../tests/conformance/host.ts";
-import { Actor } from "./actor.ts";
+import { Actor, ACTOR_JOIN } from "./actor.ts";
 import { loadShim } from "./shim.ts";
 
 const NAMES = {
   handleOf: () => -1,
-  joinFd: () => -1,
+  joinOperation: () => [ACTOR_JOIN, -1] as const,
 };
 
 function actorOf(script: readonly ThreadAction[], handleOf: () => number = NAMES.handleOf): Actor {

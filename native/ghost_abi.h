@@ -322,7 +322,7 @@ struct scx_report {
 	u32 latch_failure_count;
 	u32 no_word_count; /* tasks that found no status word: they run without a policy */
 	u32 message_count;
-	u32 overflow_count;
+	u32 lost_doorbell_count;
 	u32 fallback_count; /* times a task of no live enclave was given a CPU */
 	u32 doorbell_count;
 	u32 preempt_count;

@@ -18,6 +18,7 @@
 
 #define AGENT_PRIORITY 1 /* of SCHED_FIFO: above every thread of the default class */
 #define BELL_BYTES 4096
+#define BELL_TIMEOUT_NS 250000000
 
 /* What one agent needs for its calls. */
 struct scx_port {
@@ -225,7 +226,9 @@ static int has_turned(const struct scx_port *port, u32 seen)
 static void sleep_for_bell(const struct scx_port *port)
 {
     struct pollfd bell = {.fd = port->bell_fd, .events = POLLIN, .revents = 0};
-    ppoll(&bell, 1, NULL, NULL);
+    /* A bell that was lost is made up for when this time is over. */
+    const struct timespec timeout = {0, BELL_TIMEOUT_NS};
+    ppoll(&bell, 1, &timeout, NULL);
     __atomic_store_n(port->consumer, __atomic_load_n(port->producer, __ATOMIC_ACQUIRE),
                      __ATOMIC_RELEASE);
 }

@@ -232,6 +232,7 @@ class RealAgent {
     if (!is_gone && !this.#staysAfterwards()) this.#open.control.destroy();
     this.#board.phase = guard_board.PHASE_ENDED;
     if (is_gone) {
+      host.stderr(threads.dump(FULL_DUMP));
       const cure = "its threads are with the default scheduler; start the agent again";
       const why = this.#kernel.endText?.();
       const what = `${this.#open.path} was destroyed`;

@@ -74,6 +74,8 @@ export interface ScxReport {
   readonly no_word_count: number;
   /** Messages sent. */
   readonly message_count: number;
+  /** Times an agent could not be woken at once. */
+  readonly lost_doorbell_count: number;
   /** Times a task of no live enclave was given a CPU. */
   readonly fallback_count: number;
   /** Times a sleeping agent was woken. */
@@ -111,6 +113,7 @@ export function readReport(bytes: Uint8Array): ScxReport {
     latch_failure_count: word(3),
     no_word_count: word(4),
     message_count: word(5),
+    lost_doorbell_count: word(6),
     fallback_count: word(7),
     doorbell_count: word(8),
     preempt_count: word(9),

@@ -37,6 +37,8 @@ export class ScxAgentPort implements DryRunPort {
   readonly status_index: number;
   /** See {@linkcode DryRunPort.associate_result}. */
   associate_result = 0;
+  /** See {@linkcode DryRunPort.on_commit}. */
+  on_commit: (() => void) | null = null;
   readonly #handle: number;
   readonly #native: ScxLibrary;
   readonly #clock: () => number;
@@ -104,11 +106,13 @@ export class ScxAgentPort implements DryRunPort {
     mask[cpu >> 5] = 1 << (cpu & 31);
     this.#native.commit(this.#handle, mask);
     mask[cpu >> 5] = 0;
+    if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitGroup}. */
   commitGroup(mask: Int32Array): void {
     this.#native.commit(this.#handle, mask);
+    if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitSyncGroup}. */

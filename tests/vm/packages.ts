@@ -33,6 +33,8 @@ import {
 const LOOKUP_TIMEOUT_S = 60;
 const UPDATE_TIMEOUT_S = 300;
 const FETCH_TIMEOUT_S = 1200;
+/** Packages with the archives that the scx program's loader is linked with, beside libbpf. */
+const LOADER_ARCHIVES = ["libelf-dev", "zlib1g-dev", "libzstd-dev"];
 const UNPACK_TIMEOUT_S = 120;
 
 /** Where to put things, and whom to tell. */
@@ -171,8 +173,6 @@ async function planTools(apt: PrivateApt, codename: string): Promise<Partial<Pla
   const has_new_qemu = majorVersion(own ?? "") >= QEMU_MIN_MAJOR;
   const tools = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"];
   tools.push("busybox-static", "stress-ng");
-  // Archives that the scx program's loader is linked with.
-  tools.push("libelf-dev", "zlib1g-dev");
   if (!isOnPath("clang")) tools.push("clang");
   const tools_suite = has_new_qemu ? undefined : `${codename}-backports`;
   if (await apt.candidate("virtiofsd") !== undefined) {
@@ -217,7 +217,8 @@ async function download(apt: PrivateApt, plan: Plan, folder: string, on_line: (l
     await apt.run(["apt-get", "download", "-q", ...packages], FETCH_TIMEOUT_S, { cwd, on_line });
   };
   await fetch("kernel", plan.kernel);
-  await fetch("libbpf", [plan.libbpf]);
+  // Not from backports, whose libelf.a lacks a part of itself.
+  await fetch("libbpf", [plan.libbpf, ...LOADER_ARCHIVES]);
   await fetch("daemon", plan.virtiofsd === undefined ? [] : [plan.virtiofsd]);
 }
 

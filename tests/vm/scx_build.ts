@@ -5,6 +5,7 @@
  */
 import { buildShim, runCc } from "../../ffi/build.ts";
 import { OperatingError } from "../../lib/errors.ts";
+import { CompileError } from "../../tools/compile/cc.ts";
 import { buildBpfObject, buildLoader, findScxTools } from "../../tools/compile/scx.ts";
 
 /**
@@ -25,6 +26,11 @@ export async function buildScxLoads(root: string, out: string): Promise<void> {
   if (typeof tools === "string") {
     throw new OperatingError(`no ${tools} to build the scx program`, "try again with --update");
   }
-  await buildBpfObject(root, "scx_fifo.bpf.c", `${out}/scx_fifo.bpf.o`, tools);
-  await buildLoader(root, `${out}/scx_fifo.bpf.o`, `${out}/scx_fifo_loader`, tools);
+  try {
+    await buildBpfObject(root, "scx_fifo.bpf.c", `${out}/scx_fifo.bpf.o`, tools);
+    await buildLoader(root, `${out}/scx_fifo.bpf.o`, `${out}/scx_fifo_loader`, tools);
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    throw new OperatingError(error.message, "or try again with --update");
+  }
 }

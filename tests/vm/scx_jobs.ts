@@ -16,9 +16,9 @@ interface AgentScript {
 }
 
 /** Shell functions that all scripts use. */
-function prelude({ programs, scx, deno }: JobContext): string {
+function prelude({ programs, scx, deno, std_flags }: JobContext): string {
   return `programs=${shellWord(programs)} scx=${shellWord(scx)} deno=${shellWord(deno)}
-deno_run() { "$deno" run -A --no-prompt --no-check "$@"; }
+deno_run() { "$deno" run -A --no-prompt --no-check ${std_flags.map(shellWord).join(" ")} "$@"; }
 state() { cat /sys/kernel/sched_ext/state; }
 start_agent() {
   "$programs/fifo_per_cpu_agent" --kernel=scx --ghost_cpus 1-3 "$@" >/tmp/agent 2>&1 & guard=$!

@@ -38,8 +38,8 @@ const SCX_LICENSES: readonly string[] = [
   "For --kernel=scx there is a separate program inside, which is run and not linked with the rest:",
   "  the scx BPF program (bpf/ of the sources): GPL-2.0",
   "  its loader: Apache-2.0, linked with libbpf (LGPL-2.1 OR BSD-2-Clause), libelf (LGPL-3.0+ OR",
-  "  GPL-2.0+), zlib (Zlib) and the GNU C library (LGPL-2.1+); their sources are Debian's, and",
-  "  `deno task compile` in a clone links it anew.",
+  "  GPL-2.0+), zlib (Zlib), perhaps Zstandard (BSD-3-Clause), and the GNU C library (LGPL-2.1+);",
+  "  their sources are Debian's, and `deno task compile` in a clone links it anew.",
 ];
 
 /** What {@linkcode scanRuntime} found. */

@@ -17,8 +17,8 @@ export interface ScxTools {
   readonly libbpf: string;
   /** libelf.a. */
   readonly libelf: string;
-  /** libz.a. */
-  readonly libz: string;
+  /** libz.a, and libzstd.a where there is one: newer versions of libelf use it. */
+  readonly libz: readonly string[];
   /** Folders of libraries that clang needs. */
   readonly library_folders: readonly string[];
 }
@@ -81,12 +81,14 @@ export function findScxTools(root: string = rootPath()): ScxTools | string {
   const libbpf = firstFile([`${cache}/libbpf/${MULTIARCH}/libbpf.a`, `/${MULTIARCH}/libbpf.a`]);
   if (include === undefined || libbpf === undefined) return "libbpf 1.2 or later (libbpf-dev)";
   const archive = (name: string) =>
-    firstFile([`${cache}/tools/${MULTIARCH}/${name}`, `/${MULTIARCH}/${name}`]);
+    firstFile([`${cache}/libbpf/${MULTIARCH}/${name}`, `/${MULTIARCH}/${name}`]);
   const [libelf, libz] = [archive("libelf.a"), archive("libz.a")];
   if (libelf === undefined) return "libelf.a (libelf-dev)";
   if (libz === undefined) return "libz.a (zlib1g-dev)";
   const library_folders = [`${cache}/tools/${MULTIARCH}`, `${cache}/tools/lib/x86_64-linux-gnu`];
-  return { clang, include, libbpf, libelf, libz, library_folders };
+  const libzstd = archive("libzstd.a");
+  const compression = libzstd === undefined ? [libz] : [libz, libzstd];
+  return { clang, include, libbpf, libelf, libz: compression, library_folders };
 }
 
 async function run(what: string, command: readonly string[], tools: ScxTools): Promise<void> {
@@ -139,7 +141,7 @@ export async function buildLoader(
 ): Promise<void> {
   const flags = ["-std=gnu11", "-O2", "-s", "-static", "-Wall", "-Wextra", "-Werror"];
   const sources = ["scx_loader.c", "newer_libc.c"].map((name) => `${root}/native/scx/${name}`);
-  const archives = [tools.libbpf, tools.libelf, tools.libz];
+  const archives = [tools.libbpf, tools.libelf, ...tools.libz];
   await run("the scx loader", [
     compiler(),
     ...flags,
