@@ -71,6 +71,8 @@ export interface PolicyDefinition {
   readonly tunables?: Readonly<Record<string, number>>;
   /** What makes this definition again in another thread, by its name; must be cloneable. */
   readonly options?: Readonly<Record<string, unknown>>;
+  /** The same policy, but for what lies outside of the declared memory: to warm up with. */
+  readonly rehearsal?: () => PolicyDefinition;
   /** Declares the memory that instances share, for an enclave of so many CPUs. */
   layout(cpu_count: number): PolicyLayout;
   /** Makes the instance of one agent. */

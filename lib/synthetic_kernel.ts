@@ -65,6 +65,8 @@ import { TXN_STRIDE_WORDS } from "./transaction.ts";
 export interface DryRunPort extends AgentPort {
   /** What {@linkcode AgentPort.associate} returns. */
   associate_result: number;
+  /** Called by `commit` and `commitGroup`: decides what is open; null for nobody. */
+  on_commit: (() => void) | null;
 }
 
 /** Sizes of a {@linkcode SyntheticKernel}. */
@@ -147,6 +149,7 @@ export class SyntheticKernel {
   /** CPU that task messages name. */
   #cpu = 0;
   #claimed = -1;
+  #is_in_commit = false;
   #random: number;
   #batch_count = 0;
 
@@ -455,8 +458,11 @@ export class SyntheticKernel {
   /**
    * Decides the open transactions, after the step that opened them. Most succeed; the others are
    * refused in every way there is, stay claimed for a while, or find that their task has left.
+   *
+   * @param is_in_commit Inside the agent's commit: none stays claimed.
    */
-  decide(): void {
+  decide(is_in_commit = false): void {
+    this.#is_in_commit = is_in_commit;
     const { cpus } = this.#options;
     for (let n = 0; n < cpus.length; n++) {
       const state = this.cpu_data[cpus[n] * TXN_STRIDE_WORDS + TXN_STATE_WORD];
@@ -468,7 +474,13 @@ export class SyntheticKernel {
     const cpu = this.#options.cpus[position];
     const at = cpu * TXN_STRIDE_WORDS;
     const dice = this.#below(64);
-    if (dice === 0 && this.#claimed < 0) {
+    if ((this.cpu_data[at + TXN_GTID_WORD] | this.cpu_data[at + TXN_GTID_WORD + 1]) === 0) {
+      // "No task": whoever runs there leaves.
+      if (this.#running[position] >= 0) this.#leaveCpu(position);
+      this.cpu_data[at + TXN_STATE_WORD] = GHOST_TXN_COMPLETE;
+      return;
+    }
+    if (dice === 0 && this.#claimed < 0 && !this.#is_in_commit) {
       this.#claimed = cpu;
       this.cpu_data[at + TXN_STATE_WORD] = cpu;
       return;

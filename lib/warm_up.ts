@@ -59,7 +59,8 @@ export class DryRun {
    * @param options What is run.
    */
   constructor(options: DryRunOptions) {
-    const { abi, cpus, cpu, policy } = options;
+    const { abi, cpus, cpu } = options;
+    const policy = options.policy.rehearsal?.() ?? options.policy;
     this.kernel = new SyntheticKernel({
       abi,
       cpus,
@@ -76,6 +77,7 @@ export class DryRun {
     }, options.makeState);
     this.#port = options.dryPort(cpu, this.kernel.status_index);
     const is_global = policy.queues === "global";
+    this.#port.on_commit = () => this.kernel.decide(true);
     this.#agent = new AgentContext(this.#port, {
       abi,
       memory: options.memory,
@@ -86,9 +88,21 @@ export class DryRun {
       cpu_rows: options.cpu_rows,
     }, state);
     this.#own = this.#agent.cpuIndex(cpu);
+    if (is_global) this.#takeRole(state);
     this.policy = policy.create(this.#agent);
     this.#meter = new StepMeter(this.#agent);
     this.policy.discover();
+  }
+
+  /** A global policy decides in one agent: here it is this one, and all CPUs are as free as its. */
+  #takeRole(state: SharedState): void {
+    const { cpu, cpus } = this.#agent;
+    for (const other of cpus) {
+      state.cpu("agent_status_index", other)[0] = this.kernel.status_index + 1;
+    }
+    if (!("global_cpu" in state.shape.layout.global)) return;
+    state.global("global_cpu")[0] = cpu + 1;
+    state.global("role_taken")[0] = 1;
   }
 
   /**

@@ -3,6 +3,11 @@ import { type Abi, ABI_VERSIONS, abiOf, LATEST_ABI } from "../ffi/abi/abi.ts";
 import { MSG_NOP, MSG_TASK_NEW } from "../ffi/abi/constants.ts";
 import { HARDWARE_MEMORY } from "../ffi/memory.ts";
 import { FIFO_PER_CPU, FifoPerCpuScheduler } from "../schedulers/fifo/per_cpu/scheduler.ts";
+import { edf } from "../schedulers/edf/scheduler.ts";
+import { fifoCentralized } from "../schedulers/fifo/centralized/scheduler.ts";
+import { shinjuku } from "../schedulers/shinjuku/scheduler.ts";
+import { sol } from "../schedulers/sol/scheduler.ts";
+import { makeHintRegistry } from "../shared/hint_registry.ts";
 import type { PolicyDefinition, Verdict } from "./policy.ts";
 import type { DryRunPort } from "./synthetic_kernel.ts";
 import { DryRun, type DryRunOptions, warmUp } from "./warm_up.ts";
@@ -10,6 +15,7 @@ import { DryRun, type DryRunOptions, warmUp } from "./warm_up.ts";
 /** Calls without effect, counted. */
 class CountingPort implements DryRunPort {
   associate_result = 0;
+  on_commit: (() => void) | null = null;
   readonly cpu: number;
   readonly status_index: number;
   readonly counts: Record<string, number> = {};
@@ -25,8 +31,14 @@ class CountingPort implements DryRunPort {
   }
 
   nowNs = () => 0;
-  commit = () => void this.#count("commit", 0);
-  commitGroup = () => void this.#count("commitGroup", 0);
+  commit = () => {
+    this.#count("commit", 0);
+    this.on_commit?.();
+  };
+  commitGroup = () => {
+    this.#count("commitGroup", 0);
+    this.on_commit?.();
+  };
   commitSyncGroup = () => this.#count("commitSyncGroup", 1);
   ping = () => this.#count("ping", 0);
   cpuTimeNs = () => 0;
@@ -120,4 +132,32 @@ Deno.test("an enclave of one CPU can be warmed up too", () => {
   dry.run(60_000);
   assertGreater(dry.kernel.type_counts[MSG_TASK_NEW], 100);
   assertGreater(dry.kernel.commit_count, 1000);
+});
+
+const GLOBAL: readonly PolicyDefinition[] = [
+  fifoCentralized({ global_cpu: 0, preemption_time_slice_ns: 30_000 }),
+  sol({ global_cpu: 0, preemption_time_slice_ns: 30_000 }),
+  shinjuku({ global_cpu: 0, preemption_time_slice_ns: 30_000 }),
+  edf({ global_cpu: 0, ticks: false }),
+];
+
+for (const policy of GLOBAL) {
+  Deno.test(`a dry run of ${policy.name} schedules, whichever CPU the agent has`, () => {
+    const { run, ports } = options(LATEST_ABI, policy);
+    const dry = new DryRun(run);
+    dry.run(50_000);
+    assert(dry.kernel.hasShownAll());
+    assertGreater(dry.kernel.outcome_counts[0], 1000);
+    assertGreater(ports[0].counts.commitGroup, 1000);
+  });
+}
+
+Deno.test("a warm-up asks nobody for the hints of threads that it makes up", () => {
+  const hint_registry = makeHintRegistry();
+  const before = new Int32Array(hint_registry).slice();
+  for (const policy of [shinjuku, edf]) {
+    const config = { global_cpu: 0, preemption_time_slice_ns: 1000, ticks: false, hint_registry };
+    new DryRun(options(LATEST_ABI, policy(config)).run).run(1000);
+  }
+  assertEquals(new Int32Array(hint_registry), before);
 });

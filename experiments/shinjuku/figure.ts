@@ -21,6 +21,11 @@ import {
 /** A p99 above this counts as saturated; the paper's curves are vertical there. */
 export const SATURATED_P99_NS = 500_000;
 
+/** Until every worker has a long request: before that, short ones are served beyond all measure. */
+const OVERLOAD_WARMUP_NS = 1_500_000_000;
+/** Shorter runs are for a quick look, without the overload. */
+const OVERLOAD_MEASURED_NS_MIN = 100_000_000;
+
 /** One line of a figure. */
 export interface Line {
   /** Name in the table and in the points. */
@@ -46,6 +51,8 @@ export interface Figure {
   /** First line of the output. */
   readonly title: string;
   readonly lines: readonly Line[];
+  /** A load that nobody can serve, measured last: what is served then is all that can be. */
+  readonly overload_rps?: number;
   /** The page with the plots. */
   readonly page: (points: readonly FigurePoint[], summary: string) => string;
   /** Lines below the table. */
@@ -108,6 +115,18 @@ export function saturationRps(points: readonly FigurePoint[], line: string): num
   return saturation_rps;
 }
 
+/**
+ * What a line serves when more arrives than it can serve.
+ *
+ * @param points All points.
+ * @param line See {@linkcode Line.key}.
+ * @returns Requests per second; NaN if no such load was measured.
+ */
+export function throughputRps(points: readonly FigurePoint[], line: string): number {
+  const over = points.filter((point) => point.line === line && point.offered_rps > idealRps());
+  return over.length === 0 ? NaN : Math.max(...over.map((point) => point.served_rps));
+}
+
 /** The load that worker CPUs could serve if nothing cost anything, in requests per second. */
 export function idealRps(): number {
   return PAPER_LOAD.worker_cpu_count * 1_000_000_000 / meanServiceNs(PAPER_LOAD);
@@ -115,12 +134,22 @@ export function idealRps(): number {
 
 function sweep(figure: Figure, asked: Request): FigurePoint[] {
   const points: FigurePoint[] = [];
-  const progress = new PointProgress(figure.lines.length * asked.loads_rps.length);
+  const overload_rps = asked.time.measured_ns < OVERLOAD_MEASURED_NS_MIN
+    ? undefined
+    : figure.overload_rps;
+  const load_count = asked.loads_rps.length + (overload_rps === undefined ? 0 : 1);
+  const progress = new PointProgress(figure.lines.length * load_count);
   for (const { key, system, batch_count } of figure.lines) {
     const model = { ...PAPER_LOAD, batch_count };
     for (const rps of asked.loads_rps) {
       progress.begin(`${key} at ${rps / 1000} krps`);
       points.push({ ...runPoint(system, rps, model, asked.time), line: key });
+      progress.end();
+    }
+    if (overload_rps !== undefined) {
+      progress.begin(`${key} at ${overload_rps / 1000} krps`);
+      const time = { ...asked.time, warmup_ns: OVERLOAD_WARMUP_NS };
+      points.push({ ...runPoint(system, overload_rps, model, time), line: key });
       progress.end();
     }
     progress.part(key);

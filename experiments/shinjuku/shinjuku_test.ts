@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { type FigurePoint, saturationRps } from "./figure.ts";
+import { type FigurePoint, saturationRps, throughputRps } from "./figure.ts";
 import { FIGURE_6A, main } from "./main.ts";
 import { meanServiceNs, PAPER_LOAD, runPoint, type System } from "./model.ts";
 import { FIGURE_6BC, main as shenango } from "./shenango.ts";
@@ -61,6 +61,13 @@ Deno.test("saturationRps() is the last load before the queue grows", () => {
   assertEquals(saturationRps(points, "fifo"), 200);
   assertEquals(saturationRps(points, "shinjuku"), 300);
   assertEquals(saturationRps(points, "default"), 0);
+});
+
+Deno.test("throughputRps() is what is served of a load beyond the ideal, else unknown", () => {
+  const over = { ...point("shinjuku", 445_000, 1), served_rps: 345_000 };
+  assertEquals(throughputRps([point("shinjuku", 340_000, 1), over], "shinjuku"), 345_000);
+  assertEquals(throughputRps([point("shinjuku", 340_000, 1)], "shinjuku"), NaN);
+  assertEquals(throughputRps([over], "fifo"), NaN);
 });
 
 Deno.test("the plot has every curve, the paper's marks and the summary", () => {

@@ -24,6 +24,8 @@ export class GhostAgentPort implements DryRunPort {
   readonly status_index: number;
   /** See {@linkcode DryRunPort.associate_result}. */
   associate_result = 0;
+  /** See {@linkcode DryRunPort.on_commit}. */
+  on_commit: (() => void) | null = null;
   readonly #host: GhostHost;
   readonly #ioctls: GhostIoctls;
   readonly #clock: () => number;
@@ -79,11 +81,13 @@ export class GhostAgentPort implements DryRunPort {
   /** See {@linkcode AgentPort.commit}. */
   commit(cpu: number): void {
     this.#ioctls.commit(cpu);
+    if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitGroup}. */
   commitGroup(mask: Int32Array): void {
     this.#ioctls.commitGroup(mask);
+    if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitSyncGroup}. */

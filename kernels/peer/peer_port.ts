@@ -20,6 +20,8 @@ export class PeerAgentPort implements DryRunPort {
   readonly status_index: number;
   /** See {@linkcode DryRunPort.associate_result}. */
   associate_result = 0;
+  /** See {@linkcode DryRunPort.on_commit}. */
+  on_commit: (() => void) | null = null;
   readonly #handle: number;
   readonly #native: PeerLibrary;
   readonly #clock: () => number;
@@ -67,11 +69,13 @@ export class PeerAgentPort implements DryRunPort {
     mask[cpu >> 5] = 1 << (cpu & 31);
     this.#native.commit(this.#handle, mask);
     mask[cpu >> 5] = 0;
+    if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitGroup}. */
   commitGroup(mask: Int32Array): void {
     this.#native.commit(this.#handle, mask);
+    if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitSyncGroup}. */

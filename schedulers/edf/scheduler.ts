@@ -24,7 +24,7 @@ import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
-import { RegisteredHints } from "../../shared/hint_registry.ts";
+import { makeHintRegistry, RegisteredHints } from "../../shared/hint_registry.ts";
 import {
   HINT_TABLE_COUNT,
   HintNews,
@@ -455,6 +455,7 @@ export function edf(config: EdfConfig): PolicyDefinition {
     name: "edf",
     requires: ["group_commit"],
     options,
+    rehearsal: () => edf({ ...config, hint_registry: makeHintRegistry() }),
     tunables: { deliver_ticks: config.ticks ? 1 : 0 },
     layout: (cpu_count) => ({
       task: {

@@ -22,7 +22,7 @@ import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
-import { RegisteredHints } from "../../shared/hint_registry.ts";
+import { makeHintRegistry, RegisteredHints } from "../../shared/hint_registry.ts";
 import { HintNews, type HintSource, NEWS_THREAD, NO_HINTS } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
@@ -415,6 +415,7 @@ export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
     name: "shinjuku",
     requires: ["group_commit"],
     options,
+    rehearsal: () => shinjuku({ ...config, hint_registry: makeHintRegistry() }),
     layout: (cpu_count) => ({
       task: {
         state: "i32",
