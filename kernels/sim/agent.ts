@@ -148,7 +148,9 @@ export class SimAgent implements AgentPort {
     if (this.#state !== AGENT_READY) return;
     this.#state = AGENT_RUNNING;
     this.#wake_on_idle = false;
-    this.#machine.pushStep(this, this.#machine.options.costs.message_local_ns + this.#pause());
+    const { costs, faults } = this.#machine.options;
+    const pause_ns = faults.any ? this.#pause() : 0;
+    this.#machine.pushStep(this, costs.message_local_ns + pause_ns);
   }
 
   #pause(): number {
@@ -163,7 +165,7 @@ export class SimAgent implements AgentPort {
   beginStep(generation: number): void {
     if (generation !== this.step_generation || this.#state !== AGENT_RUNNING) return;
     const machine = this.#machine;
-    machine.injector.beforeStep(this);
+    if (machine.injector.enabled) machine.injector.beforeStep(this);
     machine.counters.step_count++;
     if (this.driver === null) {
       this.#end(this.localYield(this.barrier(), 0));
@@ -245,7 +247,8 @@ export class SimAgent implements AgentPort {
   /** See {@linkcode AgentPort.localCommit}. */
   localCommit(): number {
     if (this.enclave.isDestroyed()) return -ENODEV;
-    this.#machine.injector.beforeCommit(this);
+    const { injector } = this.#machine;
+    if (injector.enabled) injector.beforeCommit(this);
     if (this.isGone()) return -ENODEV;
     if (this.enclave.commits.commitLocal(this)) this.#block(false);
     return 0;

@@ -40,7 +40,6 @@ export class EventQueue {
   b = 0;
   /** Time of the next event in ns, or Infinity. */
   next_ns: number = Infinity;
-  #size = 0;
   #capacity: number;
   /** Slot of the next event if it is in a bucket, else NONE. */
   #next = NONE;
@@ -76,9 +75,13 @@ export class EventQueue {
     }
   }
 
-  /** Number of pending events. */
+  /** Number of pending events; counted, since nothing on the way of an event needs it. */
   get size(): number {
-    return this.#size;
+    let size = this.#capacity;
+    for (let slot = this.#free; slot < this.#capacity; size--) {
+      slot = this.#words[SLOTS + slot * SLOT_WORDS];
+    }
+    return size;
   }
 
   /** Time of the next event in ns, or Infinity. */
@@ -88,7 +91,7 @@ export class EventQueue {
 
   /** Kind of the next event, or −1. */
   nextKind(): number {
-    if (this.#size === 0) return -1;
+    if (this.next_ns === Infinity) return -1;
     const slot = this.#next >= 0 ? this.#next : this.#far.nextSlot();
     return this.#words[SLOTS + slot * SLOT_WORDS + 1];
   }
@@ -100,7 +103,6 @@ export class EventQueue {
     const words = this.#words;
     const at = SLOTS + slot * SLOT_WORDS;
     this.#free = words[at];
-    this.#size++;
     words[at + 1] = kind | 0;
     words[at + 2] = a | 0;
     words[at + 3] = b | 0;
@@ -159,7 +161,6 @@ export class EventQueue {
     this.a = words[at + 2];
     this.b = words[at + 3];
     this.taken_count++;
-    this.#size--;
     const after = words[at];
     words[at] = this.#free;
     this.#free = slot;
@@ -171,7 +172,9 @@ export class EventQueue {
       next = this.#firstFrom(bucket);
     }
     this.#next = next;
-    this.next_ns = next >= 0 ? this.#times[next] : this.#far.nextTimeNs();
+    // Not one expression: its value would be boxed on the way.
+    if (next >= 0) this.next_ns = this.#times[next];
+    else this.next_ns = this.#far.nextTimeNs();
   }
 
   /** Lets the window begin with the bucket of a time; what is before its new end moves over. */

@@ -53,20 +53,45 @@ Deno.test("the queue grows while events wait, and keeps all of them", () => {
   );
 });
 
-Deno.test("a random history equals that of a sorted list", () => {
-  const prng = new Prng(21);
+/** Plays a history of events against a sorted list; `time` draws a time from the present one. */
+function compareWithList(seed: number, time: (prng: Prng, now_ns: number) => number): void {
+  const prng = new Prng(seed);
   const queue = new EventQueue(2);
   const model: { time_ns: number; order: number }[] = [];
+  let now_ns = 0;
   for (let order = 0; order < 5000; order++) {
-    const time_ns = prng.below(200);
+    const time_ns = time(prng, now_ns);
     queue.push(time_ns, 0, order, 0);
     model.push({ time_ns, order });
     while (prng.below(100) < 48 && model.length > 0) {
       model.sort((a, b) => a.time_ns - b.time_ns || a.order - b.order);
       assertEquals(queue.nextTimeNs(), model[0].time_ns);
+      now_ns = Math.max(now_ns, queue.nextTimeNs());
       queue.pop();
       assertEquals(queue.a, model.shift()?.order);
     }
     assertEquals(queue.size, model.length);
   }
+}
+
+Deno.test("a random history equals that of a sorted list", () => {
+  compareWithList(21, (prng) => prng.below(200));
+});
+
+Deno.test("events of all distances, also late ones, come in order", () => {
+  const reaches = [1, 600, 5_000, 140_000, 3_000_000, 2 ** 40];
+  compareWithList(22, (prng, now_ns) => {
+    const reach = reaches[prng.below(reaches.length)];
+    return Math.max(0, now_ns + prng.below(reach) - (prng.chance(1, 8) ? 2_000 : 0));
+  });
+});
+
+Deno.test("equal times are in order, also when one was far when it was scheduled", () => {
+  const queue = new EventQueue();
+  const far_ns = 10_000_000;
+  queue.push(far_ns, 0, 1, 0);
+  queue.push(far_ns - 1_000, 0, 0, 0);
+  queue.pop();
+  queue.push(far_ns, 0, 2, 0);
+  assertEquals(drain(queue).map(([, , index]) => index), [1, 2]);
 });

@@ -1,6 +1,7 @@
 /**
  * Fault points that act on threads, calls and reads: what a real machine may do between any two
- * instructions of a policy. Without faults every hook is one comparison.
+ * instructions of a policy. Callers ask {@linkcode FaultInjector.enabled} first: without faults the
+ * hooks are not called, and compiled code does not carry them.
  *
  * @module
  */
@@ -23,7 +24,8 @@ const { DEAD, MODE_GHOST, READY, SLEEPING } = states;
 export class FaultInjector {
   readonly #machine: SimMachine;
   readonly #faults: FaultTable;
-  readonly #enabled: boolean;
+  /** False if no fault point is on; no hook needs to be called then. */
+  readonly enabled: boolean;
 
   /**
    * Makes the injector of one machine.
@@ -33,12 +35,11 @@ export class FaultInjector {
   constructor(machine: SimMachine) {
     this.#machine = machine;
     this.#faults = machine.options.faults;
-    this.#enabled = this.#faults.any;
+    this.enabled = this.#faults.any;
   }
 
   /** Before an agent's step. */
   beforeStep(agent: SimAgent): void {
-    if (!this.#enabled) return;
     const faults = this.#faults;
     if (agent.driver !== null && faults.roll("agent_replaced")) agent.driver.replace();
     if (faults.roll("timer_message")) this.#machine.messages.timerExpired(agent, 77, 99);
@@ -47,7 +48,6 @@ export class FaultInjector {
 
   /** Between an agent's decision and its local commit. */
   beforeCommit(agent: SimAgent): void {
-    if (!this.#enabled) return;
     const base = agent.cpu * TXN_STRIDE_WORDS;
     const { cpu_data } = agent.enclave;
     const target = agent.enclave.find(
@@ -63,7 +63,7 @@ export class FaultInjector {
   /** During a call from an agent's step. */
   duringCall(): void {
     let ns = this.#machine.options.costs.syscall_ns;
-    if (this.#enabled && this.#faults.roll("call_interleave")) ns += this.#faults.below(50_000);
+    if (this.enabled && this.#faults.roll("call_interleave")) ns += this.#faults.below(50_000);
     this.#machine.advance(ns);
   }
 
@@ -87,12 +87,12 @@ export class FaultInjector {
 
   /** How long a RUN action really is, in ns. */
   runNs(ns: number): number {
-    return this.#enabled && this.#faults.roll("task_long_run") ? ns * 10 : ns;
+    return this.#faults.roll("task_long_run") ? ns * 10 : ns;
   }
 
   /** How long a SLEEP action really is, in ns. */
   sleepNs(ns: number): number {
-    return this.#enabled && this.#faults.roll("task_sleep_short") ? 1 : ns;
+    return this.#faults.roll("task_sleep_short") ? 1 : ns;
   }
 
   /** A thread of the default class that wants one CPU for a while. */
@@ -113,7 +113,7 @@ export class FaultInjector {
 
   /** A thread got a CPU: plan what will happen to it. */
   threadStarted(cpu: SimCpu, thread: SimThread): void {
-    if (!this.#enabled || thread.enclave === null) return;
+    if (thread.enclave === null) return;
     const faults = this.#faults;
     const machine = this.#machine;
     const soon_ns = machine.now_ns + 1 + faults.below(200_000);

@@ -194,13 +194,13 @@ export class SimMachine {
 
   /** Handles all events up to a time, then sets the clock to it. */
   runUntil(time_ns: number): void {
-    while (this.events.size > 0 && this.events.next_ns <= time_ns) this.#next();
+    while (this.events.next_ns <= time_ns && this.events.next_ns < Infinity) this.#next();
     if (time_ns !== Infinity && time_ns > this.now_ns) this.now_ns = time_ns;
   }
 
   /** Handles one event; false if there is none. */
   runOne(): boolean {
-    if (this.events.size === 0) return false;
+    if (this.events.next_ns === Infinity) return false;
     this.#next();
     return true;
   }
@@ -466,9 +466,9 @@ export class SimMachine {
     }
     const thread = cpu.latched as SimThread;
     cpu.latched = null;
-    if (this.options.faults.roll("latch_failure") && this.messages.latchFailed(cpu, thread)) {
-      return true;
-    }
+    const { faults } = this.options;
+    const fails = faults.any && faults.roll("latch_failure");
+    if (fails && this.messages.latchFailed(cpu, thread)) return true;
     this.#notIdle(cpu, thread);
     cpu.run_flags = cpu.latched_flags;
     this.start(cpu, thread, MODE_GHOST, cpu.latched_cost_ns);
@@ -493,7 +493,7 @@ export class SimMachine {
     }
     thread.woken_ns = -1;
     this.scheduleSegmentEnd(thread);
-    this.injector.threadStarted(cpu, thread);
+    if (this.injector.enabled) this.injector.threadStarted(cpu, thread);
   }
 
   /** Takes a running thread off its CPU; the caller decides what it becomes. */

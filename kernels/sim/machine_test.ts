@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../lib/invariant.ts";
-import { type Action, block, run, type Script, sleep, yieldCpu } from "./actions.ts";
+import { type Action, block, run, type Script, SCRIPT_END, sleep, yieldCpu } from "./actions.ts";
 import { checkAll } from "./invariants.ts";
 import type { SimMachine } from "./machine.ts";
 import { SimKernel } from "./sim_kernel.ts";
@@ -37,6 +37,19 @@ Deno.test("a thread uses the time it asks for, and the clock stops with it", () 
   assertEquals(machine.live_count, 0);
   assertEquals(machine.now_ns, 7 * MS + machine.options.costs.default_switch_ns);
   checkAll(machine);
+});
+
+Deno.test("a source of actions is a script like a generator, and its end is told once", () => {
+  const machine = machineOf(1);
+  const actions = [run(5 * MS), sleep(MS), run(2 * MS)];
+  let end_count = 0;
+  const thread = machine.spawn(
+    () => ({ nextAction: () => actions.shift() ?? SCRIPT_END }),
+    "t",
+  );
+  thread.on_end = () => end_count++;
+  machine.runUntil(Infinity);
+  assertEquals([thread.runtime_ns, machine.live_count, end_count], [7 * MS, 0, 1]);
 });
 
 Deno.test("threads of the default class take turns of one time slice", () => {

@@ -65,7 +65,11 @@ const EINVAL = 22;
 /** Sends messages. */
 export class Messages {
   readonly #machine: SimMachine;
-  readonly #words = new Int32Array(32);
+  readonly #nowhere = new Int32Array(32);
+  /** The words of the present message, in the ring if it fits. */
+  #words: Int32Array = this.#nowhere;
+  /** Where its payload begins. */
+  #payload: number = P;
   readonly #lengths = new Int32Array(256);
 
   /**
@@ -85,16 +89,25 @@ export class Messages {
     return this.#lengths[type] > 0;
   }
 
-  #begin(type: number): Int32Array {
-    const words = this.#words;
-    const length_bytes = this.#lengths[type];
+  /** Begins a message to a queue; what it says goes behind {@linkcode #payload}. */
+  #begin(type: number, queue: SimQueue | null): Int32Array {
+    return this.#beginWith(type, this.#lengths[type], queue);
+  }
+
+  /** As above, with a length in bytes. A message that nobody can get goes nowhere. */
+  #beginWith(type: number, length_bytes: number, queue: SimQueue | null): Int32Array {
+    const room = queue !== null && queue.open ? queue.reserve(length_bytes) : -1;
+    const words = room >= 0 && queue !== null ? queue.words : this.#nowhere;
+    const at = room >= 0 ? room : 0;
     // A loop: `fill` is a call out of compiled code.
-    for (let word = (length_bytes - 1) >> 2; word > 0; word--) words[word] = 0;
-    words[0] = type | (length_bytes << 16);
+    for (let word = at + ((length_bytes - 1) >> 2); word > at; word--) words[word] = 0;
+    words[at] = type | (length_bytes << 16);
+    this.#words = words;
+    this.#payload = at + P;
     return words;
   }
 
-  /** Sends the message in the scratch words about a task. */
+  /** Sends the present message about a task. */
   #sendTask(thread: SimThread, preferred_cpu: number): void {
     const { enclave } = thread;
     if (enclave === null) return;
@@ -102,21 +115,27 @@ export class Messages {
     const { faults, has_rule } = this.#machine.options;
     let barrier = enclave.status.bump(thread.status_index);
     if (thread.new_pending || thread.gated) return;
-    if (faults.roll("seqnum_skip")) barrier = enclave.status.bump(thread.status_index);
-    words[1] = has_rule("message.seqnum") ? barrier : 1;
-    words[P] = thread.gtid_lo;
-    words[P + 1] = thread.gtid_hi;
+    if (faults.any && faults.roll("seqnum_skip")) {
+      barrier = enclave.status.bump(thread.status_index);
+    }
+    const p = this.#payload;
+    words[p - 1] = has_rule("message.seqnum") ? barrier : 1;
+    words[p] = thread.gtid_lo;
+    words[p + 1] = thread.gtid_hi;
     this.#produce(thread.queue, thread.tid, preferred_cpu);
   }
 
   #produce(queue: SimQueue | null, tid: number, preferred_cpu: number): void {
     if (queue === null || !queue.open) return;
     const words = this.#words;
-    const type = words[0] & 0xffff;
+    const p = this.#payload;
     const machine = this.#machine;
-    const ok = queue.produce(words, words[0] >>> 16);
+    const { trace } = machine;
+    const ok = queue.publish();
     machine.counters.message_count++;
-    machine.trace?.message(machine.now_ns, queue.id, type, tid, words[1], ok);
+    if (trace !== null) {
+      trace.message(machine.now_ns, queue.id, words[p - P] & 0xffff, tid, words[p - 1], ok);
+    }
     if (!machine.options.has_rule("queue.wake")) return;
     const { wakeup_cpus } = queue;
     if (wakeup_cpus.length === 0) return;
@@ -126,7 +145,7 @@ export class Messages {
     const { agent } = machine.cpus[cpu];
     if (agent === null) return;
     if (machine.options.has_rule("queue.barrier_inc")) agent.bumpBarrier();
-    if (machine.options.faults.roll("message_wake_late")) {
+    if (machine.options.faults.any && machine.options.faults.roll("message_wake_late")) {
       const late_ns = 1000 + machine.options.faults.below(200_000);
       machine.events.push(machine.now_ns + late_ns, EVENT_AGENT_WAKE, cpu, 0);
     } else {
@@ -136,7 +155,7 @@ export class Messages {
 
   /** A message about a CPU, to its agent's queue. */
   #sendCpu(agent: SimAgent, target: SimQueue | null): void {
-    this.#words[1] = agent.bumpBarrier();
+    this.#words[this.#payload - 1] = agent.bumpBarrier();
     this.#produce(target, -1, agent.cpu);
   }
 
@@ -151,15 +170,16 @@ export class Messages {
     }
     thread.new_pending = false;
     const layout = this.#machine.options.abi.words;
-    const words = this.#begin(MSG_TASK_NEW);
+    const words = this.#begin(MSG_TASK_NEW, thread.queue);
+    const p = this.#payload;
     if (layout.new_parent_gtid >= 0) {
-      words[P + layout.new_parent_gtid] = thread.parent?.gtid_lo ?? 0;
-      words[P + layout.new_parent_gtid + 1] = thread.parent?.gtid_hi ?? 0;
+      words[p + layout.new_parent_gtid] = thread.parent?.gtid_lo ?? 0;
+      words[p + layout.new_parent_gtid + 1] = thread.parent?.gtid_hi ?? 0;
     }
-    storeU64(words, P + layout.new_runtime, thread.runtime_ns);
-    words[P + layout.new_runnable] = thread.state === READY ? 1 : 0;
-    if (layout.new_nice >= 0) words[P + layout.new_nice] = thread.nice;
-    words[P + layout.new_sw_info + 1] = thread.status_index;
+    storeU64(words, p + layout.new_runtime, thread.runtime_ns);
+    words[p + layout.new_runnable] = thread.state === READY ? 1 : 0;
+    if (layout.new_nice >= 0) words[p + layout.new_nice] = thread.nice;
+    words[p + layout.new_sw_info + 1] = thread.status_index;
     this.#sendTask(thread, thread.cpu);
   }
 
@@ -170,24 +190,29 @@ export class Messages {
     const machine = this.#machine;
     const { faults } = machine.options;
     enclave.status.change(thread.status_index, GHOST_SW_TASK_RUNNABLE, 0);
-    const words = this.#begin(MSG_TASK_WAKEUP);
-    words[P + PAYLOAD.wakeup_deferrable] = faults.roll("task_wake_deferrable") ? 1 : 0;
-    words[P + PAYLOAD.wakeup_last_ran_cpu] = thread.cpu;
-    if (faults.roll("task_wake_other_cpu")) thread.cpu = faults.below(machine.cpus.length);
+    const words = this.#begin(MSG_TASK_WAKEUP, thread.queue);
+    const p = this.#payload;
+    const is_deferrable = faults.any && faults.roll("task_wake_deferrable");
+    words[p + PAYLOAD.wakeup_deferrable] = is_deferrable ? 1 : 0;
+    words[p + PAYLOAD.wakeup_last_ran_cpu] = thread.cpu;
+    if (faults.any && faults.roll("task_wake_other_cpu")) {
+      thread.cpu = faults.below(machine.cpus.length);
+    }
     const on_waker = enclave.tunable("wake_on_waker_cpu") !== 0 &&
       machine.options.has_rule("wakeup.on_waker_cpu");
     const wake_up_cpu = on_waker ? waker_cpu : thread.cpu;
-    words[P + PAYLOAD.wakeup_wake_up_cpu] = wake_up_cpu;
-    words[P + PAYLOAD.wakeup_waker_cpu] = waker_cpu;
+    words[p + PAYLOAD.wakeup_wake_up_cpu] = wake_up_cpu;
+    words[p + PAYLOAD.wakeup_waker_cpu] = waker_cpu;
     this.#sendTask(thread, wake_up_cpu);
   }
 
   #offCpuWords(type: number, cpu: SimCpu, thread: SimThread, cpu_word: number): Int32Array {
-    const words = this.#begin(type);
-    storeU64(words, P + PAYLOAD.runtime, thread.runtime_ns);
-    storeU64(words, P + CPU_SEQNUM, ++cpu.seqnum);
-    words[P + cpu_word] = cpu.id;
-    words[P + cpu_word + 1] = thread.in_switchto ? 1 : 0;
+    const words = this.#begin(type, thread.queue);
+    const p = this.#payload;
+    storeU64(words, p + PAYLOAD.runtime, thread.runtime_ns);
+    storeU64(words, p + CPU_SEQNUM, ++cpu.seqnum);
+    words[p + cpu_word] = cpu.id;
+    words[p + cpu_word + 1] = thread.in_switchto ? 1 : 0;
     thread.in_switchto = false;
     return words;
   }
@@ -217,7 +242,7 @@ export class Messages {
     const { has_rule } = this.#machine.options;
     if (!has_rule("message.preempt") && cpu.waiting.length > 0) return;
     const words = this.#offCpuWords(MSG_TASK_PREEMPT, cpu, thread, PAYLOAD.preempt_cpu);
-    if (was_latched) words[P + PAYLOAD.preempt_flags] |= 1 << 8;
+    if (was_latched) words[this.#payload + PAYLOAD.preempt_flags] |= 1 << 8;
     this.#sendTask(thread, cpu.id);
     const run_flags = was_latched ? cpu.latched_flags : cpu.run_flags;
     this.#returnToAgent(cpu, run_flags, RTLA_ON_PREEMPT, "run.rtla_on_preempt");
@@ -245,8 +270,9 @@ export class Messages {
       return true;
     }
     thread.setState(READY);
-    const words = this.#begin(MSG_TASK_LATCH_FAILURE);
-    words[P + PAYLOAD.latch_failure_errno] = EINVAL;
+    const words = this.#begin(MSG_TASK_LATCH_FAILURE, thread.queue);
+    const p = this.#payload;
+    words[p + PAYLOAD.latch_failure_errno] = EINVAL;
     this.#sendTask(thread, cpu.id);
     return true;
   }
@@ -266,19 +292,21 @@ export class Messages {
   #sendOnCpu(cpu: SimCpu, thread: SimThread, run_flags: number): void {
     const asked = (run_flags & SEND_TASK_ON_CPU) !== 0;
     if (!asked && this.#machine.options.has_rule("message.on_cpu_asked")) return;
-    const words = this.#begin(MSG_TASK_ON_CPU);
-    storeU64(words, P + PAYLOAD.on_cpu_commit_time, cpu.commit_ns);
-    storeU64(words, P + CPU_SEQNUM, cpu.seqnum);
-    words[P + PAYLOAD.on_cpu_cpu] = cpu.id;
+    const words = this.#begin(MSG_TASK_ON_CPU, thread.queue);
+    const p = this.#payload;
+    storeU64(words, p + PAYLOAD.on_cpu_commit_time, cpu.commit_ns);
+    storeU64(words, p + CPU_SEQNUM, cpu.seqnum);
+    words[p + PAYLOAD.on_cpu_cpu] = cpu.id;
     this.#sendTask(thread, cpu.id);
   }
 
   /** A task began a switchto chain. */
   taskSwitchto(cpu: SimCpu, thread: SimThread): void {
-    const words = this.#begin(MSG_TASK_SWITCHTO);
-    storeU64(words, P + PAYLOAD.runtime, thread.runtime_ns);
-    storeU64(words, P + CPU_SEQNUM, ++cpu.seqnum);
-    words[P + PAYLOAD.switchto_cpu] = cpu.id;
+    const words = this.#begin(MSG_TASK_SWITCHTO, thread.queue);
+    const p = this.#payload;
+    storeU64(words, p + PAYLOAD.runtime, thread.runtime_ns);
+    storeU64(words, p + CPU_SEQNUM, ++cpu.seqnum);
+    words[p + PAYLOAD.switchto_cpu] = cpu.id;
     this.#sendTask(thread, cpu.id);
   }
 
@@ -291,10 +319,11 @@ export class Messages {
       GHOST_SW_F_CANFREE,
       GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE,
     );
-    const words = this.#begin(MSG_TASK_DEPARTED);
-    storeU64(words, P + DEPARTED_CPU_SEQNUM, ++this.#machine.cpus[thread.cpu].seqnum);
-    words[P + PAYLOAD.departed_cpu] = thread.cpu;
-    words[P + PAYLOAD.departed_flags] = (thread.in_switchto ? 1 : 0) | (was_current ? 1 << 8 : 0);
+    const words = this.#begin(MSG_TASK_DEPARTED, thread.queue);
+    const p = this.#payload;
+    storeU64(words, p + DEPARTED_CPU_SEQNUM, ++this.#machine.cpus[thread.cpu].seqnum);
+    words[p + PAYLOAD.departed_cpu] = thread.cpu;
+    words[p + PAYLOAD.departed_flags] = (thread.in_switchto ? 1 : 0) | (was_current ? 1 << 8 : 0);
     thread.in_switchto = false;
     this.#sendTask(thread, thread.cpu);
   }
@@ -303,9 +332,10 @@ export class Messages {
   taskDead(thread: SimThread): void {
     const { enclave } = thread;
     if (enclave === null) return;
-    const words = this.#begin(MSG_TASK_DEAD);
+    const words = this.#begin(MSG_TASK_DEAD, thread.queue);
+    const p = this.#payload;
     const { dead_cpu } = this.#machine.options.abi.words;
-    if (dead_cpu >= 0) words[P + dead_cpu] = thread.cpu;
+    if (dead_cpu >= 0) words[p + dead_cpu] = thread.cpu;
     enclave.status.change(
       thread.status_index,
       GHOST_SW_F_CANFREE,
@@ -317,7 +347,7 @@ export class Messages {
   /** The CPUs a task may use changed. */
   taskAffinityChanged(thread: SimThread): void {
     if (thread.enclave === null || !this.#machine.options.has_rule("message.affinity")) return;
-    this.#begin(MSG_TASK_AFFINITY_CHANGED);
+    this.#begin(MSG_TASK_AFFINITY_CHANGED, thread.queue);
     this.#sendTask(thread, thread.cpu);
   }
 
@@ -325,8 +355,9 @@ export class Messages {
   taskPriorityChanged(thread: SimThread): void {
     if (thread.enclave === null || !this.has(MSG_TASK_PRIORITY_CHANGED)) return;
     if (!this.#machine.options.has_rule("message.priority")) return;
-    const words = this.#begin(MSG_TASK_PRIORITY_CHANGED);
-    words[P + PAYLOAD.priority_nice] = thread.nice;
+    const words = this.#begin(MSG_TASK_PRIORITY_CHANGED, thread.queue);
+    const p = this.#payload;
+    words[p + PAYLOAD.priority_nice] = thread.nice;
     this.#sendTask(thread, thread.cpu);
   }
 
@@ -343,8 +374,9 @@ export class Messages {
     const wanted = enclave.tunable("deliver_cpu_availability") !== 0 ||
       !this.#machine.options.has_rule("message.availability_off");
     if (!wanted || !this.has(MSG_CPU_AVAILABLE)) return;
-    const words = this.#begin(busy ? MSG_CPU_BUSY : MSG_CPU_AVAILABLE);
-    words[P + PAYLOAD.cpu] = cpu.id;
+    const words = this.#begin(busy ? MSG_CPU_BUSY : MSG_CPU_AVAILABLE, agent.queue);
+    const p = this.#payload;
+    words[p + PAYLOAD.cpu] = cpu.id;
     this.#sendCpu(agent, agent.queue);
   }
 
@@ -353,8 +385,9 @@ export class Messages {
     const wanted = agent.enclave.tunable("deliver_agent_runnability") !== 0 ||
       !this.#machine.options.has_rule("message.runnability_off");
     if (!wanted || !this.has(MSG_CPU_AGENT_BLOCKED)) return;
-    const words = this.#begin(type);
-    words[P + PAYLOAD.cpu] = agent.cpu;
+    const words = this.#begin(type, agent.queue);
+    const p = this.#payload;
+    words[p + PAYLOAD.cpu] = agent.cpu;
     this.#sendCpu(agent, agent.queue);
   }
 
@@ -362,38 +395,39 @@ export class Messages {
   cpuNotIdle(cpu: SimCpu, next: SimThread | null): void {
     const { agent } = cpu;
     if (agent === null) return;
-    const words = this.#begin(MSG_CPU_NOT_IDLE);
-    words[P + PAYLOAD.cpu] = cpu.id;
-    words[P + PAYLOAD.not_idle_next_gtid] = next?.gtid_lo ?? agent.gtid_lo;
-    words[P + PAYLOAD.not_idle_next_gtid + 1] = next?.gtid_hi ?? agent.gtid_hi;
+    const words = this.#begin(MSG_CPU_NOT_IDLE, agent.queue);
+    const p = this.#payload;
+    words[p + PAYLOAD.cpu] = cpu.id;
+    words[p + PAYLOAD.not_idle_next_gtid] = next?.gtid_lo ?? agent.gtid_lo;
+    words[p + PAYLOAD.not_idle_next_gtid + 1] = next?.gtid_hi ?? agent.gtid_hi;
     this.#sendCpu(agent, agent.queue);
   }
 
   /** A scheduler tick. */
   tick(cpu: SimCpu): void {
     if (cpu.agent === null) return;
-    const words = this.#begin(MSG_CPU_TICK);
-    words[P + PAYLOAD.cpu] = cpu.id;
+    const words = this.#begin(MSG_CPU_TICK, cpu.agent.queue);
+    const p = this.#payload;
+    words[p + PAYLOAD.cpu] = cpu.id;
     const { tick_is_agent } = this.#machine.options.abi.words;
-    if (tick_is_agent >= 0) words[P + tick_is_agent] = cpu.mode === MODE_AGENT ? 1 : 0;
+    if (tick_is_agent >= 0) words[p + tick_is_agent] = cpu.mode === MODE_AGENT ? 1 : 0;
     this.#sendCpu(cpu.agent, cpu.agent.queue);
   }
 
   /** A timer of an agent expired. */
   timerExpired(agent: SimAgent, type: number, cookie: number): void {
-    const words = this.#begin(MSG_CPU_TIMER_EXPIRED);
-    words[P + PAYLOAD.cpu] = agent.cpu;
-    words[P + PAYLOAD.timer_type] = type;
-    words[P + PAYLOAD.timer_cookie] = cookie;
+    const words = this.#begin(MSG_CPU_TIMER_EXPIRED, agent.queue);
+    const p = this.#payload;
+    words[p + PAYLOAD.cpu] = agent.cpu;
+    words[p + PAYLOAD.timer_type] = type;
+    words[p + PAYLOAD.timer_cookie] = cookie;
     this.#sendCpu(agent, agent.queue);
   }
 
   /** A message type that no ABI knows (fault): policies must not stop at it. */
   unknown(agent: SimAgent): void {
-    const words = this.#words;
-    words.fill(0);
-    words[0] = 190 | ((MSG_HEADER_BYTES + 8) << 16);
-    words[P] = agent.cpu;
+    const words = this.#beginWith(190, MSG_HEADER_BYTES + 8, agent.queue);
+    words[this.#payload] = agent.cpu;
     this.#sendCpu(agent, agent.queue);
   }
 }

@@ -21,6 +21,10 @@ const {
 } = abi_constants;
 
 const RING_START_WORD = 16;
+const HEAD_WORD = RING_START_WORD + RING_HEAD_WORD;
+const TAIL_WORD = RING_START_WORD + RING_TAIL_WORD;
+const OVERFLOW_WORD = RING_START_WORD + RING_OVERFLOW_WORD;
+const MSGS_WORD = RING_START_WORD + RING_MSGS_WORD;
 
 /** One queue of the simulated kernel. */
 export class SimQueue implements Queue {
@@ -35,6 +39,8 @@ export class SimQueue implements Queue {
   /** False once the queue is closed. */
   open = true;
   readonly #drop_silently: boolean;
+  #reserved = false;
+  #next_head = 0;
 
   /**
    * Makes an empty queue.
@@ -68,36 +74,55 @@ export class SimQueue implements Queue {
   }
 
   /**
-   * Appends a message.
+   * Finds room for a message behind the last one. Nobody sees it before {@linkcode publish}; until
+   * then another call begins anew.
+   *
+   * @param length_bytes Length of header and payload in bytes.
+   * @returns Index of the message's first word in {@linkcode words}, or −1 if it does not fit.
+   */
+  reserve(length_bytes: number): number {
+    const words = this.words;
+    const head = words[HEAD_WORD];
+    const slots = (length_bytes + RING_SLOT_BYTES - 1) >>> 3;
+    const mask = this.elem_count - 1;
+    const first = head & mask;
+    const till_end = this.elem_count - first;
+    const filler = till_end < slots ? till_end : 0;
+    const used = (head - words[TAIL_WORD]) >>> 0;
+    if (used + slots + filler > this.elem_count) {
+      this.#reserved = false;
+      return -1;
+    }
+    this.#reserved = true;
+    this.#next_head = (head + filler + slots) | 0;
+    if (filler === 0) return MSGS_WORD + (first << 1);
+    words[MSGS_WORD + (first << 1)] = MSG_NOP | ((filler * RING_SLOT_BYTES) << 16);
+    return MSGS_WORD;
+  }
+
+  /**
+   * Shows the message to the consumer.
+   *
+   * @returns False if it did not fit; the overflow is counted.
+   */
+  publish(): boolean {
+    if (this.#reserved) this.words[HEAD_WORD] = this.#next_head;
+    else if (!this.#drop_silently) this.words[OVERFLOW_WORD]++;
+    return this.#reserved;
+  }
+
+  /**
+   * Appends a message that is there already.
    *
    * @param message Header and payload.
    * @param length_bytes Length of both in bytes.
    * @returns False if it did not fit; the overflow is counted.
    */
   produce(message: Int32Array, length_bytes: number): boolean {
-    const words = this.words;
-    const head_word = RING_START_WORD + RING_HEAD_WORD;
-    let head = words[head_word];
-    const tail = words[RING_START_WORD + RING_TAIL_WORD];
-    const slots = (length_bytes + RING_SLOT_BYTES - 1) >>> 3;
-    const mask = this.elem_count - 1;
-    const till_end = this.elem_count - (head & mask);
-    const filler = till_end < slots ? till_end : 0;
-    const used = (head - tail) >>> 0;
-    if (used + slots + filler > this.elem_count) {
-      if (!this.#drop_silently) words[RING_START_WORD + RING_OVERFLOW_WORD]++;
-      return false;
-    }
-    const base = RING_START_WORD + RING_MSGS_WORD;
-    if (filler > 0) {
-      words[base + ((head & mask) << 1)] = MSG_NOP | ((filler * RING_SLOT_BYTES) << 16);
-      head = (head + filler) | 0;
-    }
-    const at = base + ((head & mask) << 1);
-    const word_count = (length_bytes + 3) >>> 2;
-    for (let word = 0; word < word_count; word++) words[at + word] = message[word];
-    words[head_word] = (head + slots) | 0;
-    return true;
+    const at = this.reserve(length_bytes);
+    const word_count = at < 0 ? 0 : (length_bytes + 3) >>> 2;
+    for (let word = 0; word < word_count; word++) this.words[at + word] = message[word];
+    return this.publish();
   }
 }
 

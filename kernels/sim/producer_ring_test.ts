@@ -108,3 +108,21 @@ Deno.test("the kernel accepts powers of two up to its limit", () => {
   const bad = [0, -1, 3, 1.5, NaN, 2 * GHOST_MAX_QUEUE_ELEMS];
   assertEquals(bad.filter(validElemCount), []);
 });
+
+Deno.test("a reserved message is not there before it is published, and can be begun anew", () => {
+  const queue = new SimQueue(7, 32);
+  const at = queue.reserve(24);
+  queue.words[at] = message(3, 5)[0];
+  assert(queue.isEmpty());
+  assertEquals(queue.reserve(16), at);
+  assert(queue.publish());
+  assertEquals(ringWord(queue, RING_HEAD_WORD), 2);
+});
+
+Deno.test("overflow is counted when a message is published, not when it finds no room", () => {
+  const queue = new SimQueue(7, 2);
+  assertEquals(queue.reserve(24), -1);
+  assertEquals(ringWord(queue, RING_OVERFLOW_WORD), 0);
+  assertFalse(queue.publish());
+  assertEquals(ringWord(queue, RING_OVERFLOW_WORD), 1);
+});

@@ -21,6 +21,7 @@ const INSTANT_ACTIONS_MAX = 10_000;
 
 /** Takes the next actions of a thread that is on a CPU and has used up its last RUN. */
 export function continueScript(machine: SimMachine, cpu: SimCpu, thread: SimThread): void {
+  const { injector } = machine;
   for (let count = 0; count < INSTANT_ACTIONS_MAX; count++) {
     const action = nextAction(thread);
     // The script itself may have taken the thread off the CPU: it changed class, or was killed.
@@ -33,14 +34,19 @@ export function continueScript(machine: SimMachine, cpu: SimCpu, thread: SimThre
     const argument = actionArgument(action);
     switch (actionOp(action)) {
       case OP_RUN: {
-        const ns = machine.injector.runNs(argument);
+        const ns = injector.enabled ? injector.runNs(argument) : argument;
         thread.demand_ns += ns;
         thread.remaining_ns = ns;
         if (ns === 0) continue;
         return machine.scheduleSegmentEnd(thread);
       }
       case OP_SLEEP:
-        return fallAsleep(machine, cpu, thread, machine.injector.sleepNs(argument));
+        return fallAsleep(
+          machine,
+          cpu,
+          thread,
+          injector.enabled ? injector.sleepNs(argument) : argument,
+        );
       case OP_BLOCK:
         return fallAsleep(machine, cpu, thread, -1);
       case OP_YIELD:
@@ -138,6 +144,7 @@ export function finishExit(machine: SimMachine, thread: SimThread): void {
   thread.setState(DEAD);
   thread.script = undefined;
   thread.source = null;
+  thread.on_end = null;
   machine.live_count--;
   const { enclave } = thread;
   if (enclave === null) return;
