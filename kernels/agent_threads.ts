@@ -288,8 +288,9 @@ export class AgentThreads {
     Atomics.store(agent.control, CONTROL_STOP_WORD, STOP_NOW);
     agent.worker.terminate();
     // What the thread waits for in native code returns, else the thread would stay. Before it may
-    // become the agent, the CPU's agent is another process's.
-    if (agent.may_be_agent) this.#options.control.agentDied(agent.cpu);
+    // become the agent, and once it has left, the CPU's agent is another process's.
+    const is_agent = agent.may_be_agent && state !== "left";
+    if (is_agent) this.#options.control.agentDied(agent.cpu);
     agent.ended.resolve();
   }
 
