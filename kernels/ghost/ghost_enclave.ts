@@ -354,11 +354,13 @@ export class GhostEnclave implements MappedEnclave {
 
   /** See {@linkcode EnclaveControl.readTunable}. */
   readTunable(name: string): number {
+    if (this.isDestroyed()) return -ENODEV;
     return this.#abi.tunables.includes(name) ? this.#files.readNumber(name) : -ENOENT;
   }
 
   /** See {@linkcode EnclaveControl.writeTunable}. */
   writeTunable(name: string, value: number): number {
+    if (this.isDestroyed()) return -ENODEV;
     if (!this.#abi.tunables.includes(name)) return -ENOENT;
     return this.#files.write(name, String(value), O_RDWR);
   }
