@@ -89,14 +89,16 @@ export interface Garbage {
  *
  * @param warm_up_count Messages before anything counts.
  * @param message_count Messages that count.
+ * @param policy Name of the policy.
  */
 export async function countGarbage(
   warm_up_count: number,
   message_count: number,
+  policy = "fifo_per_cpu",
 ): Promise<Garbage> {
   const flags = ["--trace-gc", "--trace-deopt"];
-  const counts = [warm_up_count, message_count].map(String);
-  const trace = await runChild("./pump_gc_child.ts", flags, counts);
+  const args = [String(warm_up_count), String(message_count), policy];
+  const trace = await runChild("./pump_gc_child.ts", flags, args);
   const facts = factsOf(trace);
   if (!facts.has_shown_all || facts.message_count < message_count) {
     throw new Error("the step did not see every message type and outcome");

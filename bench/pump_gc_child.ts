@@ -1,7 +1,7 @@
 /**
  * Sends messages through the shipped policy's own step, in a process of its own whose V8 traces
  * collections and deoptimisations. A line "WARM" on stdout parts the warm-up from the rest.
- * Arguments: messages of the warm-up, messages that count.
+ * Arguments: messages of the warm-up, messages that count, and the policy.
  *
  * @module
  */
@@ -10,21 +10,37 @@ import { HARDWARE_MEMORY } from "../ffi/memory.ts";
 import { loadShim } from "../ffi/shim.ts";
 import { PeerAgentPort } from "../kernels/peer/peer_port.ts";
 import { DryRun } from "../lib/warm_up.ts";
+import type { PolicyDefinition } from "../lib/policy.ts";
+import { edf } from "../schedulers/edf/scheduler.ts";
+import { fifoCentralized } from "../schedulers/fifo/centralized/scheduler.ts";
 import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
+import { shinjuku } from "../schedulers/shinjuku/scheduler.ts";
+import { sol } from "../schedulers/sol/scheduler.ts";
+import { makeHintRegistry } from "../shared/hint_registry.ts";
 import { PUMP_NATIVE } from "./pump_native.ts";
 
 const CHUNK_MESSAGES = 100_000;
 /** Lost messages are rare on a real machine; repairing them allocates a little. */
 const OVERFLOW_INTERVAL = 1 << 20;
 
-const [warm_up_count, message_count] = Deno.args.map(Number);
+const SLICE = { global_cpu: 1, preemption_time_slice_ns: 30_000 };
+const POLICIES: Readonly<Record<string, () => PolicyDefinition>> = {
+  fifo_per_cpu: () => FIFO_PER_CPU,
+  fifo_centralized: () => fifoCentralized(SLICE),
+  sol: () => sol(SLICE),
+  shinjuku: () => shinjuku({ ...SLICE, hint_registry: makeHintRegistry() }),
+  edf: () => edf({ global_cpu: 1, ticks: false, hint_registry: makeHintRegistry() }),
+};
+
+const [warm_up_count, message_count] = Deno.args.slice(0, 2).map(Number);
+const policy = POLICIES[Deno.args[2]]();
 const { clockMonotonicNs } = loadShim();
 
 function dryRun(overflow_interval: number): DryRun {
   return new DryRun({
     abi: LATEST_ABI,
     memory: HARDWARE_MEMORY,
-    policy: FIFO_PER_CPU,
+    policy,
     cpus: [0, 1, 2, 3],
     cpu: 1,
     dryPort: PeerAgentPort.dry,

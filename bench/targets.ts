@@ -37,6 +37,7 @@ export const TARGETS: readonly Target[] = [
   atLeast("txn", "txn_group_ratio", 1.6, "the same in groups of 10 to one by one"),
   atMost("txn", "txn_pass_256_us", 30, "agent time of a pass over 256 CPUs, 10 threads each"),
   atMost("txn", "txn_gc_count", 0, "collections and deoptimisations meanwhile, in txn_gc_s"),
+  atMost("txn", "txn_policies_gc_count", 0, "the same of all global policies, 5 x 10^6 messages"),
   atLeast("sim", "sim_events_per_s", 1_000_000, "events of a 16-CPU machine"),
   atLeast("sim", "sim_real_ratio", 10, "simulated to real time under simple_exp, 16 CPUs"),
   atMost("sim", "sim_512cpu_rss_mib", 1024, "512 CPUs and 100,000 threads, peak memory"),

@@ -90,6 +90,8 @@ export class ShinjukuScheduler extends GlobalScheduler {
   readonly #paused_repeating: FifoQueue;
   // Scratch of one step; nothing in it outlives the step.
   readonly #next: Int32Array;
+  /** A double that is handed from method to method would be garbage. */
+  readonly #now_ns = new Float64Array(1);
 
   /**
    * @param agent What the agent lends to the policy.
@@ -128,21 +130,21 @@ export class ShinjukuScheduler extends GlobalScheduler {
 
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
-    const now_ns = this.agent.port.nowNs();
+    this.#now_ns[0] = this.agent.port.nowNs();
     while (this.#hints.takeNews(this.#news)) this.#handleNews();
     this.#reader.begin();
     while (this.#reader.next()) this.#readHint();
-    if (this.#reader.has_more) this.look_ns = now_ns;
-    this.#resumeRepeating(now_ns);
+    if (this.#reader.has_more) this.look_ns = this.#now_ns[0];
+    this.#resumeRepeating();
     this.#next.fill(0);
     // CPUs whose task must go are served first, then those whose task may go.
-    const count = this.#choose(now_ns, MUST_GO) + this.#choose(now_ns, STAY);
-    if (count > 0) this.#commit(now_ns);
+    const count = this.#choose(MUST_GO) + this.#choose(STAY);
+    if (count > 0) this.#commit();
     while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front(), true);
   }
 
   /** Opens a transaction for each CPU that gets a task; CPUs whose task is below a level stay. */
-  #choose(now_ns: number, level_min: number): number {
+  #choose(level_min: number): number {
     const { cpus } = this.agent;
     let count = 0;
     for (let nth = 0; nth < this.near_first.length; nth++) {
@@ -150,7 +152,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
       if (this.#next[index] !== 0 || !this.isAvailable(index)) continue;
       const current = this.#current[index] - 1;
       if (current < 0 ? level_min > STAY : this.#level[current] < level_min) continue;
-      const next = current < 0 || this.#givesWay(current, now_ns) ? this.#nextTask() : -1;
+      const next = current < 0 || this.#givesWay(current) ? this.#nextTask() : -1;
       if (next >= 0) {
         this.#next[index] = next + 1;
         this.#task_index[next] = index + 1;
@@ -166,20 +168,22 @@ export class ShinjukuScheduler extends GlobalScheduler {
   }
 
   /** True if the task on a CPU makes room for the first one in the queues. */
-  #givesWay(current: number, now_ns: number): boolean {
+  #givesWay(current: number): boolean {
     const waiting_qos = this.#topQos();
     if (waiting_qos < 0) return false;
     if (this.#level[current] === MUST_GO || waiting_qos > this.#qos[current]) return true;
     if (waiting_qos < this.#qos[current]) return false;
     if (this.#level[current] === COULD_GO) return true;
     if (this.#repeating[current] !== 0) return false;
-    return this.#isDue(this.#last_ran_ns[current] + this.#slice_ns, now_ns);
+    return this.#isDue(current, this.#slice_ns);
   }
 
-  /** True if a time has come; if not, the policy looks again then. */
-  #isDue(time_ns: number, now_ns: number): boolean {
-    if (time_ns > now_ns) this.look_ns = Math.min(this.look_ns, time_ns);
-    return time_ns <= now_ns;
+  /** True if a task began so long ago; if not, the policy looks again when it will have. */
+  #isDue(row: number, duration_ns: number): boolean {
+    const time_ns = this.#last_ran_ns[row] + duration_ns;
+    const is_due = time_ns <= this.#now_ns[0];
+    if (!is_due) this.look_ns = Math.min(this.look_ns, time_ns);
+    return is_due;
   }
 
   /** The highest QoS that waits, or −1. */
@@ -203,7 +207,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
   }
 
   /** Submits the group and settles every member. */
-  #commit(now_ns: number): void {
+  #commit(): void {
     const { txns, cpus } = this.agent;
     this.commitGroup();
     for (let nth = 0; nth < this.near_first.length; nth++) {
@@ -216,7 +220,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
         this.#current[index] = row + 1;
         this.#setState(row, ON_CPU);
         this.#prio_boost[row] = 0;
-        this.#last_ran_ns[row] = now_ns;
+        this.#last_ran_ns[row] = this.#now_ns[0];
         if (previous >= 0) this.#enqueue(previous, true);
       } else {
         this.refused_count[0]++;
@@ -284,11 +288,11 @@ export class ShinjukuScheduler extends GlobalScheduler {
   }
 
   /** Gives repeating tasks their next turn when their period is over. */
-  #resumeRepeating(now_ns: number): void {
+  #resumeRepeating(): void {
     let row = this.#paused_repeating.front();
     while (row >= 0) {
       const after = this.#paused_repeating.after(row);
-      if (this.#isDue(this.#last_ran_ns[row] + this.#period_ns[row], now_ns)) {
+      if (this.#isDue(row, this.#period_ns[row])) {
         this.#hints.tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
         this.#idle[row] = 0;
         this.#enqueue(row, true);
