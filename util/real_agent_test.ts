@@ -62,9 +62,10 @@ class Running {
     assertStringIncludes(this.stdout, "ghOSt active.", this.stderr);
   }
 
-  /** What it said on stderr, without its name, and without what every agent of a peer says. */
+  /** What it said on stderr in its name, without what every agent of a peer says. */
   said(): string[] {
-    return this.stderr.split("\n").filter((line) => !/^$|no runnable_|be locked in/.test(line))
+    return this.stderr.split("\n").filter((line) => line.startsWith("fifo_per_cpu_agent: "))
+      .filter((line) => !/no runnable_|be locked in/.test(line))
       .map((line) => line.replace(/^fifo_per_cpu_agent: /, ""));
   }
 }
@@ -177,6 +178,7 @@ Deno.test("an enclave that is destroyed under its agent: one line, status 1, and
     agent.said()[0],
     /^\/peer\/enclave_1 was destroyed; its threads are with the default/,
   );
+  assertStringIncludes(agent.stderr, "SchedState[1]");
   assertEquals(peer.enclaveIds(), []);
 });
 
