@@ -2,7 +2,13 @@
  * A whole agent under its guard, with the native peer as the kernel: what a user sees when it ends
  * well, is killed, hangs, throws, or follows one that did.
  */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { DUMP_BYTES_MAX } from "../lib/limits.ts";
 import { type Ended, type Started, startProgram } from "./process.ts";
 
@@ -159,6 +165,22 @@ Deno.test("guarded: --on-crash=restart follows a killed agent and says how long 
       assertEquals(Deno.readTextFileSync(ctl), "1");
     },
   );
+});
+
+Deno.test("guarded: when the guard is killed, the agents leave, say why, and no process stays", async () => {
+  await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, agentPids }) => {
+    await started.waitFor(ACTIVE);
+    const [pid] = agentPids();
+    started.child.kill("SIGKILL");
+    // The agent holds the other ends of our pipes until it has ended.
+    const ended = await started.ended();
+    assertEquals(linesOf(ended), [
+      NO_TIMEOUT,
+      "fifo_per_cpu_agent: the guard has died, so the agents leave",
+    ]);
+    assert(ended.stdout.endsWith("\nDone!\n"), ended.stdout);
+    await assertRejects(() => Deno.stat(`/proc/${pid}/exe`));
+  });
 });
 
 Deno.test("guarded: SIGUSR2 leaves the enclave, also one that the agent has made", async () => {

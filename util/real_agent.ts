@@ -72,6 +72,7 @@ class RealAgent {
   #enclave: PolicyEnclave | undefined;
   #threads: AgentThreads | undefined;
   #has_published = false;
+  readonly #guard_pid = Deno.ppid;
   #endService: (() => void) | undefined;
   #beat_timer: ReturnType<typeof setInterval> | undefined;
 
@@ -212,6 +213,9 @@ class RealAgent {
   async #end(threads: AgentThreads): Promise<number | OperatingError> {
     const { host, program } = this.#job;
     this.#board.phase = guard_board.PHASE_LEAVING;
+    if (this.#job.link !== undefined && Deno.ppid !== this.#guard_pid) {
+      this.#say("the guard has died, so the agents leave");
+    }
     clearInterval(this.#beat_timer);
     const is_gone = this.#open.control.isDestroyed();
     const hands_over = this.#staysAfterwards() && this.#job.link !== undefined;
