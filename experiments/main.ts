@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { main as global_scalability_peer } from "./global_scalability/peer_sweep.ts";
 import { main as global_scalability } from "./global_scalability/sweep.ts";
 import { main as rocksdb } from "./rocksdb/sweep.ts";
 import { main as shinjuku } from "./shinjuku/main.ts";
@@ -14,6 +15,7 @@ type Experiment = (args: string[]) => number | Promise<number>;
 
 const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   global_scalability,
+  global_scalability_peer,
   rocksdb,
   shinjuku,
   shinjuku_shenango,

@@ -5,6 +5,7 @@ import { main, scalabilityPoints } from "./main.ts";
 import { headText, rowText, type ScalabilityOptions, scalabilityOptions } from "./options.ts";
 import { agentArgs } from "./real_point.ts";
 import { simElapsedNs, smtCpus } from "./sim_point.ts";
+import { main as peerSweep, peerPoint } from "./peer_sweep.ts";
 import { main as sweep, spread } from "./sweep.ts";
 
 function read(host_cpus: number, ...args: string[]): ScalabilityOptions {
@@ -153,6 +154,23 @@ Deno.test("experiment global_scalability: points and a plot that says it is simu
     assert(page.includes("simulated, not measured") && page.includes("paper, Haswell"));
     assert(!page.includes("paper, Skylake"), "that is beyond this machine");
     assertEquals(sweep(["--points=0", `--out=${folder}`]), 2);
+  }));
+
+Deno.test("scalability: against the native peer, groups are faster than single transactions", () => {
+  const [one, many] = [peerPoint(1, 50e6), peerPoint(16, 50e6)];
+  assertGreater(one.rate, 10_000);
+  assertGreater(many.rate, one.rate);
+  assertGreater(many.agent_ns, 0);
+});
+
+Deno.test("experiment global_scalability_peer: says what it is measured against", () =>
+  withFolder((folder) => {
+    assertEquals(peerSweep(["--ms=0", `--out=${folder}`]), 2);
+    assertEquals(peerSweep(["--max_cpus=9", "--points=2", "--ms=20", `--out=${folder}`]), 0);
+    const rows = Deno.readTextFileSync(`${folder}/global_scalability_peer.csv`).trimEnd();
+    assertEquals(rows.split("\n").map((row) => row.split(",")[1]), ["nr_task_cpus", "1", "2", "8"]);
+    const page = Deno.readTextFileSync(`${folder}/global_scalability_peer.html`);
+    assert(page.includes("which is no kernel") && !page.includes("simulated"));
   }));
 
 Deno.test("spread() gives many small numbers, 1 and the most among them", () => {

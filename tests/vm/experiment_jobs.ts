@@ -1,6 +1,6 @@
 /**
- * Jobs of `deno task test:vm` for the experiments on --kernel=scx: their threads in the enclave of an
- * agent.
+ * Jobs of `deno task test:vm` for the experiments on --kernel=scx: their threads in the enclave of
+ * an agent.
  *
  * @module
  */
@@ -77,9 +77,9 @@ const SCX_ROCKSDB: VmJob = {
   script: (context) =>
     withAgent(
       context,
-      `timeout 180 "$programs/ghostctl" rocksdb --scheduler=ghost --kernel=scx --load_generator_cpus=1 ` +
-        `--worker_cpus= --num_workers=4 --ghost_wait_type=futex --throughput=200 ` +
-        `--get_duration=100us --print_format=csv ` +
+      `timeout 180 "$programs/ghostctl" rocksdb --scheduler=ghost --kernel=scx ` +
+        `--load_generator_cpus=1 --worker_cpus= --num_workers=4 ` +
+        `--ghost_wait_type=futex --throughput=200 --get_duration=100us --print_format=csv ` +
         `--print_get --print_range --experiment_duration=6s --discard_duration=1s ` +
         `--rocksdb_library=${shellWord(fakeRocksdb())}
 echo "rocksdb_status $?"`,
