@@ -204,8 +204,19 @@ Deno.test("memory is what the host and every cgroup above leave", () => {
   );
   assertEquals([tight.status, tight.found], [
     "fail",
-    "40 MiB available, but 2 agents take about 64 MiB",
+    "40 MiB available, but 2 agents take about 71 MiB",
   ]);
+});
+
+Deno.test("the agents of 512 CPUs take more than their Workers: queues and shared state too", () => {
+  const meminfo = (mib: number): hosts.Files => ({
+    "/proc/meminfo": `MemAvailable: ${mib * 1024} kB\n`,
+    "/sys/devices/system/cpu/online": "0-511\n",
+  });
+  const found = (mib: number) => checkOf("memory", reportOf(STOCK, meminfo(mib), "0-511"));
+  assertEquals(found(4500).status, "fail");
+  assertEquals(found(4600).status, "ok");
+  assertStringIncludes(found(4600).found, "512 agents take about 4533 MiB");
 });
 
 Deno.test("swap is a warning unless a cgroup above closes it", () => {

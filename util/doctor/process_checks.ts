@@ -5,6 +5,7 @@
  * @module
  */
 import type { ReadText } from "../../lib/host_files.ts";
+import { MAILBOX_SLOT_COUNT, MAX_TASK_COUNT, QUEUE_ELEM_COUNT } from "../../lib/limits.ts";
 import { type Check, fail, type Host, ok, REAL_KERNELS, type RealKernel, warn } from "./check.ts";
 
 const MIB = 1024 * 1024;
@@ -13,6 +14,10 @@ const LOCKED_BYTES = 128 * MIB;
 /** Memory of a process without Workers. */
 const BASE_BYTES = 48 * MIB;
 const WORKER_BYTES = 8 * MIB;
+/** Of each CPU of an enclave: its message queue and its part of the agents' shared state. */
+const CPU_BYTES = 8 * QUEUE_ELEM_COUNT + 4 * MAILBOX_SLOT_COUNT;
+/** Of the enclave: task rows with some columns of the policy, and the map of their ids. */
+const STATE_BYTES = 96 * MAX_TASK_COUNT;
 /** Descriptors of a process without Workers: the runtime's 23 and the enclave's files. */
 const BASE_FD_COUNT = 64;
 /** Seven of the runtime, a queue, a timer, and one that the warm-up calls the kernel with. */
@@ -167,7 +172,7 @@ export function checkMemory(host: Host, agent_count: number): Check {
   const kib = /^MemAvailable:\s*(\d+) kB$/m.exec(host.read("/proc/meminfo") ?? "")?.[1];
   if (kib === undefined) return warn("memory", "unknown", "mount proc on /proc");
   const bytes = Math.min(Number(kib) * 1024, cgroupBytesLeft(host.read));
-  const needed = BASE_BYTES + WORKER_BYTES * agent_count;
+  const needed = BASE_BYTES + STATE_BYTES + (WORKER_BYTES + CPU_BYTES) * agent_count;
   const need = `${agent_count} agents take about ${mibText(needed)}`;
   if (bytes >= needed) return ok("memory", `${mibText(bytes)} available; ${need}`);
   return fail(
