@@ -14,7 +14,7 @@ import * as states from "./thread.ts";
 const { actionArgument, actionOp, SCRIPT_END } = actions;
 const { OP_BLOCK, OP_RUN, OP_SLEEP, OP_SWITCHTO, OP_YIELD } = actions;
 const { EVENT_WAKE } = events;
-const { DEAD, MODE_GHOST, NO_ACTION, READY, RUNNING, SLEEPING } = states;
+const { DEAD, MODE_AGENT, MODE_GHOST, NO_ACTION, READY, RUNNING, SLEEPING } = states;
 
 /** Actions without a pause after which a script counts as stuck. */
 const INSTANT_ACTIONS_MAX = 10_000;
@@ -86,13 +86,14 @@ function fallAsleep(machine: SimMachine, cpu: SimCpu, thread: SimThread, ns: num
   if (ns >= 0) {
     machine.events.push(machine.now_ns + ns, EVENT_WAKE, thread.tid, ++thread.event_generation);
   }
-  machine.resched(cpu);
+  // Its message may have given the CPU to the agent; nobody has a better claim then.
+  if (cpu.mode !== MODE_AGENT) machine.resched(cpu);
 }
 
 function yieldThread(machine: SimMachine, cpu: SimCpu, thread: SimThread): void {
   machine.offCpu(cpu, thread, READY);
   machine.messages.taskYielded(cpu, thread);
-  machine.resched(cpu);
+  if (cpu.mode !== MODE_AGENT) machine.resched(cpu);
 }
 
 /** A script's switchto; where it is not possible, the thread yields by a very short sleep. */
