@@ -11,6 +11,7 @@ import {
   DISCOVER_TASKS_COMMAND,
 } from "../../ffi/abi/abi.ts";
 import {
+  CPU_DATA_BYTES,
   GHOST_SW_F_CANFREE,
   GHOST_SW_TASK_IS_AGENT,
   QUEUE_NELEMS_WORD,
@@ -31,6 +32,7 @@ import {
 } from "../../ffi/linux.ts";
 import { HARDWARE_MEMORY } from "../../ffi/memory.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
+import { MAX_CPU_COUNT } from "../../lib/limits.ts";
 import { StatusWordTable } from "../../lib/status_word.ts";
 import type { MappedEnclave, MemoryRegion } from "../agent_spec.ts";
 import {
@@ -159,6 +161,10 @@ export class GhostEnclave implements MappedEnclave {
 
   /** See {@linkcode EnclaveControl.setCpus}. */
   setCpus(cpus: readonly number[]): number {
+    // The kernel takes a mask with CPUs that the host does not have, and leaves them out.
+    const possible_count = this.#cpu_data.region.size_bytes / CPU_DATA_BYTES;
+    const is_missing = (cpu: number): boolean => cpu >= possible_count && cpu < MAX_CPU_COUNT;
+    if (cpus.some(is_missing)) return -ENODEV;
     const result = this.#files.setCpus(cpus);
     if (result >= 0) this.#cpus = [...new Set(cpus)].sort((a, b) => a - b);
     return result;

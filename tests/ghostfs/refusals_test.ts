@@ -186,7 +186,7 @@ for (const version of ABI_VERSIONS) {
     const process = new LabProcess(ghostfs);
     assertEquals(process.kernel.createEnclave([1, 2], version), -EBUSY);
     assertEquals(process.kernel.createEnclave([3], version), -ENODEV);
-    assertEquals(process.kernel.createEnclave([9], version), -75);
+    assertEquals(process.kernel.createEnclave([9], version), -ENODEV);
     assertEquals(process.kernel.createEnclave([512], version), -EINVAL);
     ghostfs.sleep(200);
     assertEquals(process.kernel.enclaveIds(), [1]);

@@ -18,7 +18,7 @@ import {
   NEED_CPU_NOT_IDLE,
   SW_REGION_AVAILABLE_WORD,
 } from "../../../ffi/abi/constants.ts";
-import { EINVAL, ENXIO } from "../../../kernels/kernel.ts";
+import { ENXIO } from "../../../kernels/kernel.ts";
 import { ARM_TIMER, LEAVE, PING, SLEEP } from "../agent_commands.ts";
 import type { ContractCase } from "../contract.ts";
 import { expect, expectBetween, expectEqual, expectOk } from "../expect.ts";
@@ -71,7 +71,8 @@ const LIFE_CASES: readonly ContractCase[] = [
         expect(lab.control.agentStatusIndex(cpu) >= 0, `CPU ${cpu}`);
       }
       for (const cpu of [-55, host.missing_cpu]) {
-        expectEqual(lab.control.agentStatusIndex(cpu), -EINVAL, `CPU ${cpu}`);
+        const { bad_cpu_errno } = host.kernel.abi;
+        expectEqual(lab.control.agentStatusIndex(cpu), -bad_cpu_errno, `CPU ${cpu}`);
       }
     },
   },

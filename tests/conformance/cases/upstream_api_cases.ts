@@ -222,9 +222,8 @@ const TASK_CASES: readonly ContractCase[] = [
       const parent = lab.task([{ op: "fork", script: BUSY }, { op: "block" }]);
       await lab.runOn(1, parent);
       await lab.message(MSG_TASK_BLOCKED, parent);
-      const tids = lab.control.taskTids();
-      expectEqual(tids.length, 2, "threads of the enclave");
-      expect(tids.includes(parent.tid), "the parent is one of them");
+      await lab.until(() => lab.control.taskTids().length === 2, "two threads in the enclave");
+      expect(lab.control.taskTids().includes(parent.tid), "the parent is one of them");
     },
   },
   {

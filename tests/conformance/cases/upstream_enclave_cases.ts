@@ -12,7 +12,16 @@ import {
   TXN_STATE_WORD,
   TXN_VERSION_WORD,
 } from "../../../ffi/abi/constants.ts";
-import { EBADF, ENODEV, ENOENT, ENOMEM, ENXIO, EOVERFLOW, EXDEV } from "../../../kernels/kernel.ts";
+import {
+  EBADF,
+  ENODEV,
+  ENOENT,
+  ENOMEM,
+  ENXIO,
+  EOVERFLOW,
+  ESRCH,
+  EXDEV,
+} from "../../../kernels/kernel.ts";
 import { CpuList, parseCpuMask, parseCpuStr } from "../../../lib/cpu_list.ts";
 import { TXN_STRIDE_WORDS } from "../../../lib/transaction.ts";
 import type { ContractCase } from "../contract.ts";
@@ -155,7 +164,7 @@ const LIFE_CASES: readonly ContractCase[] = [
         const joined = round % 2 === 0 ? second : first;
         if (joined === 0 || joined === -ENXIO || joined === -ENOMEM) wins.join++;
         else {
-          expectOneOf(joined, [-EBADF, -EXDEV, -ENODEV, -ENOENT], "join");
+          expectOneOf(joined, [-EBADF, -EXDEV, -ENODEV, -ENOENT, -ESRCH], "join");
           wins.destroy++;
         }
         await lab.until(() => host.hasExited(thread), "the thread ends in any case");
