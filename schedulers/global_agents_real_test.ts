@@ -33,7 +33,7 @@ const ROWS: readonly Row[] = [
 ];
 
 for (const { program, args } of ROWS) {
-  Deno.test(`${program.name}: runs threads to their end, and ends with upstream's lines`, async () => {
+  Deno.test(`${program.name}: runs threads, and ends with upstream's lines`, async () => {
     const load = { cpu_count: 2, task_count: TASK_COUNT, producer_count: 1, round_count: 10 };
     const peer = new PeerRealKernel(load);
     const signals = new AgentSignals(() => {});
@@ -56,7 +56,8 @@ for (const { program, args } of ROWS) {
       }
     };
     await until(() => said.stdout.includes("ghOSt active.\n"));
-    assertMatch(said.stdout, /^Core map\n\(  0 \)\t\(  1 \)\t\nInitializing\.\.\.\n/, said.stderr);
+    const head = "Core map\n(  0 )\t(  1 )\t\nInitializing...\n";
+    assert(said.stdout.startsWith(head), said.stdout + said.stderr);
     peer.start();
     await until(() => peer.report().gone_count === TASK_COUNT);
     signals.on_dump?.();
