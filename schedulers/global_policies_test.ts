@@ -129,7 +129,7 @@ Deno.test("sol_test: threads that spin and sleep get the time they ask for", () 
   }
 });
 
-Deno.test("sol: the mean time of an iteration is known, and the dump has upstream's figures", () => {
+Deno.test("sol: the mean time of an iteration is known, the dump has upstream's figures", () => {
   const stage = new SimStage(4, POLICIES.sol);
   for (let index = 0; index < 8; index++) stage.ghost(`t${index}`, () => work(MS));
   stage.pass(10 * MS);
