@@ -215,16 +215,16 @@ class UpstreamFiles {
 
 function table(points: readonly SweepPoint[]): string {
   const columns = ["scheduler", "offered/s", "served/s", "get p50", "get p99", "range p99"];
-  const text = (value: number): string => Number.isNaN(value) ? "-" : String(value);
+  const text = (value: number, unit = ""): string => Number.isNaN(value) ? "-" : value + unit;
   return tableText(
     columns.map((head, index) => ({ head, is_left: index === 0 })),
     points.map((point) => [
       point.scheduler,
       String(point.offered_rps),
       text(totalOf(point, "all", "served_rps")),
-      `${text(totalOf(point, "get", "p50_us"))} us`,
-      `${text(totalOf(point, "get", "p99_us"))} us`,
-      `${text(totalOf(point, "range", "p99_us"))} us`,
+      text(totalOf(point, "get", "p50_us"), " us"),
+      text(totalOf(point, "get", "p99_us"), " us"),
+      text(totalOf(point, "range", "p99_us"), " us"),
     ]),
   );
 }
