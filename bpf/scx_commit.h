@@ -127,7 +127,8 @@ static __always_inline s32 checkCpu(const struct ghost_txn *txn, struct cpu_stat
 		return GHOST_TXN_NOT_PERMITTED;
 	if ((txn->run_flags & DO_NOT_PREEMPT) && cpu->mode == MODE_TASK)
 		return GHOST_TXN_AGENT_STALE;
-	if (cpu->mode == MODE_DEFAULT)
+	/* An agent that commits locally has the CPU itself. */
+	if (cpu->mode == MODE_DEFAULT && cpu->agent_pid != caller_pid)
 		return GHOST_TXN_CPU_UNAVAIL;
 	word = wordOf(enclave, cpu->agent_word);
 	if (cpu->agent_pid == caller_pid && word && txn->agent_barrier != word->barrier)
@@ -219,6 +220,8 @@ static __always_inline void finishTxn(struct ghost_txn *txn, struct cpu_state *c
 	if (cpu->enclave == enclave + 1 && cpu->agent_pid &&
 	    is_set == (state != GHOST_TXN_COMPLETE))
 		bumpAgent(cpu);
+	if (state != GHOST_TXN_COMPLETE)
+		COUNT(refused_counts[state & 15]);
 	txn->commit_time = bpf_ktime_get_ns();
 	__sync_lock_test_and_set(&txn->state, state);
 }

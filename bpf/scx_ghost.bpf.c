@@ -170,6 +170,11 @@ void BPF_PROG(ghost_running, struct task_struct *p)
 	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE);
 	if (!isLive(state->enclave))
 		return;
+	/* It waited on this CPU already when it was latched there once more. */
+	if (cpu->latched_gtid == state->gtid) {
+		cpu->run_flags = cpu->latched_flags;
+		forgetLatch(state);
+	}
 	/* What joined while it ran, or has been overtaken by a commit, must leave its CPU. */
 	if (!state->is_new_told || cpu->latched_gtid) {
 		if (!state->is_new_told)

@@ -132,11 +132,11 @@ enum telling {
 	TELL_BLOCKED, /* that it cannot; not needed if TASK_NEW said so */
 };
 
-/* Sends a message about a task; its barrier moves also if nothing is sent. */
+/* Sends a message about a task; before TASK_NEW only its barrier moves. */
 static __noinline int sendTask(struct task_state *state, struct message *message, s32 cpu,
 			       u32 telling)
 {
-	u32 index, target = MAX_CPUS, is_due, is_runnable;
+	u32 index, target = MAX_CPUS, is_due, is_known, is_runnable;
 	struct ghost_status_word *word;
 	struct queue_state *guard;
 	struct ghost_queue *queue;
@@ -150,8 +150,8 @@ static __noinline int sendTask(struct task_state *state, struct message *message
 	if (!guard || !queue || !word)
 		return 0;
 	bpf_spin_lock(&guard->lock);
-	message->words[1] = __sync_fetch_and_add(&word->barrier, 1) + 1;
 	is_due = guard->is_open;
+	is_known = 0;
 	is_runnable = (word->flags & GHOST_SW_TASK_RUNNABLE) != 0;
 	if (telling == TELL_NEW) {
 		state->is_new_told = 1;
@@ -161,15 +161,16 @@ static __noinline int sendTask(struct task_state *state, struct message *message
 	} else if (!state->is_new_told) {
 		is_due = 0;
 	} else if (telling == TELL_RUNNABLE) {
-		if (state->is_told_runnable)
-			is_due = 0;
+		is_known = state->is_told_runnable;
 		state->is_told_runnable = 1;
 	} else if (telling == TELL_BLOCKED) {
-		if (!state->is_told_runnable)
-			is_due = 0;
+		is_known = !state->is_told_runnable;
 		state->is_told_runnable = 0;
 	}
-	if (is_due) {
+	/* A barrier that moves without a message would make every later commit stale. */
+	if (!is_known)
+		message->words[1] = __sync_fetch_and_add(&word->barrier, 1) + 1;
+	if (is_due && !is_known) {
 		append(queue, guard->slot_mask, message);
 		target = wakeTarget(guard, cpu);
 	}

@@ -20,7 +20,7 @@ export const SW_REGION_BYTES = 2097152;
 /** Bytes of one agent's {@linkcode TurnWord}s. */
 export const TURN_BYTES = 64;
 /** Bytes of the report. */
-export const REPORT_BYTES = 256;
+export const REPORT_BYTES = 320;
 /** Bytes of an enclave's own record. */
 export const ENCLAVE_BYTES = 40;
 
@@ -82,14 +82,17 @@ export interface ScxReport {
   readonly doorbell_count: number;
   /** Times a task lost its CPU. */
   readonly preempt_count: number;
+  /** Transactions that were refused, by state − GHOST_TXN_COMPLETE. */
+  readonly refused_counts: readonly number[];
   /** The kernel's word for the exit kind. */
   readonly reason: string;
   /** What the kernel says besides. */
   readonly message: string;
 }
 
-const REASON_BYTE = 64;
-const MESSAGE_BYTE = 128;
+const REFUSED_WORD = 16;
+const REASON_BYTE = 128;
+const MESSAGE_BYTE = 192;
 
 function textAt(bytes: Uint8Array, start: number, end: number): string {
   const part = bytes.slice(start, end);
@@ -117,6 +120,7 @@ export function readReport(bytes: Uint8Array): ScxReport {
     fallback_count: word(7),
     doorbell_count: word(8),
     preempt_count: word(9),
+    refused_counts: Array.from({ length: 16 }, (_, state) => word(REFUSED_WORD + state)),
     reason: textAt(bytes, REASON_BYTE, MESSAGE_BYTE),
     message: textAt(bytes, MESSAGE_BYTE, REPORT_BYTES),
   };
