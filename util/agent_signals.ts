@@ -61,6 +61,8 @@ export class AgentSignals {
       this.#stopping.resolve();
       return;
     }
+    // A service manager sends SIGTERM to every process, and the guard passes its own one on.
+    if (name !== "SIGINT") return;
     this.on_abort?.();
     this.#exit(EXIT_INTERRUPTED);
   }

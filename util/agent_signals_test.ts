@@ -14,6 +14,20 @@ Deno.test("the first SIGINT asks for the end, the second one ends with 130", () 
   assertEquals([exits, aborts], [[130], ["abort"]]);
 });
 
+Deno.test("a second SIGTERM is no second SIGINT; SIGUSR2 keeps the enclave if it comes first", () => {
+  const exits: number[] = [];
+  const signals = new AgentSignals((status) => exits.push(status), ["SIGINT", "SIGTERM"]);
+  signals.interrupt("SIGTERM");
+  signals.interrupt("SIGTERM");
+  signals.interrupt("SIGUSR2");
+  assertEquals([signals.is_stopping, signals.keeps_enclave, exits], [true, false, []]);
+  signals.interrupt("SIGINT");
+  assertEquals(exits, [130]);
+  const keeping = new AgentSignals(() => {});
+  keeping.interrupt("SIGUSR2");
+  assertEquals([keeping.is_stopping, keeping.keeps_enclave], [true, true]);
+});
+
 Deno.test("SIGUSR1 dumps as often as it comes, and does nothing where there is nothing to dump", () => {
   const signals = new AgentSignals(() => {});
   signals.dump();
