@@ -74,9 +74,8 @@ const SCX_THREADS: VmJob = {
   is_scx: true,
   script: (context) =>
     withAgent(context, {
-      body: `for run in 1 2 3; do
-  timeout 60 "$programs/ghostctl" run -- "$scx/scx_load" phases 20 5; echo "load_status $?"
-done
+      body: `timeout 120 "$programs/ghostctl" run -- sh -c \\
+  'for run in 1 2 3; do "$0" phases 20 5 || exit 1; done' "$scx/scx_load"; echo "load_status $?"
 "$programs/ghostctl" enclaves
 deno_run tests/vm/scx_report.ts`,
     }),
