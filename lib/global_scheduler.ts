@@ -11,13 +11,15 @@ import { COMMIT_AT_TXN_COMMIT, GHOST_SW_CPU_AVAIL, RTLA_ON_IDLE } from "../ffi/a
 import type { CpuRaw } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { CPU_MASK_WORD_COUNT } from "./limits.ts";
-import { AGAIN, type PolicyDefinition, type Verdict } from "./policy.ts";
+import { AGAIN, type PolicyDefinition, RUN_LOCAL, type Verdict } from "./policy.ts";
 import { roleCandidates } from "./role_candidates.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { ColumnType } from "./shared_state.ts";
-import { txnSucceeded } from "./transaction.ts";
 
-/** Columns of the enclave that a centralized policy's layout must declare. */
+/**
+ * Columns of the enclave that a centralized policy's layout must declare, beside `current`: as many
+ * words as CPUs, the row of the task on each + 1, or 0.
+ */
 export const GLOBAL_COLUMNS: Readonly<Record<string, ColumnType>> = {
   global_cpu: "i32",
   role_taken: "i32",
@@ -48,6 +50,7 @@ export abstract class GlobalScheduler extends Scheduler {
   readonly #candidates: Int32Array;
   readonly #global_cpu: Int32Array;
   readonly #role_taken: Int32Array;
+  readonly #current: Int32Array;
   readonly #agent_status: Int32Array;
   readonly #first_global_cpu: number;
   #held = false;
@@ -63,6 +66,7 @@ export abstract class GlobalScheduler extends Scheduler {
     this.#first_global_cpu = first_global_cpu;
     this.#global_cpu = agent.state.global("global_cpu");
     this.#role_taken = agent.state.global("role_taken");
+    this.#current = agent.state.global("current");
     this.near_first = Int32Array.from(nearFirst(agent));
     const candidates = roleCandidates(agent.cpus, agent.cpu_rows, first_global_cpu);
     const may_get_it = (index: number) => candidates.includes(agent.cpus[index]);
@@ -125,28 +129,35 @@ export abstract class GlobalScheduler extends Scheduler {
       return this.yieldCpu(barrier, 0);
     }
     if (this.agentBoosted()) return this.#giveUpCpu(barrier);
-    if (!this.#held && !this.#takeRole(barrier)) return AGAIN;
+    if (!this.#held) {
+      const verdict = this.#takeRole(barrier);
+      if (!this.#held) return verdict;
+    }
     this.drain();
     this.globalSchedule();
     return AGAIN;
   }
 
-  /** The first step with the role; false if it must be tried again. */
-  #takeRole(barrier: number): boolean {
-    const { ring, txns, port, cpu } = this.agent;
+  /** The first step with the role; the verdict if it must be tried again. */
+  #takeRole(barrier: number): Verdict {
+    const { ring, txns, cpu } = this.agent;
+    const index = this.agent.cpuIndex(cpu);
     // Another agent read the queue meanwhile.
     ring.resync();
     this.#held = this.#role_taken[0] !== 0;
-    if (this.#held) return true;
-    // What the last one left there is settled first: the record is about to be written over.
-    if (!this.settleCpu(this.agent.cpuIndex(cpu))) return false;
-    // The last one may have committed a task to this CPU while this agent was awake already: such a
-    // task would wait for as long as this agent spins. "No task" sends it back as preempted.
-    txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, 0);
-    port.commit(cpu);
-    this.#held = txnSucceeded(txns.state(cpu));
-    if (this.#held) this.#role_taken[0] = 1;
-    return this.#held;
+    // What the last one left there is settled first: the record may be written over.
+    if (this.#held || !this.settleCpu(index)) return AGAIN;
+    // A task that was here has been preempted by this agent, and the message of it is there.
+    this.drain();
+    if (this.#current[index] === 0) {
+      this.#held = true;
+      this.#role_taken[0] = 1;
+      return AGAIN;
+    }
+    // Committed while this agent was awake already, it would wait for as long as the agent spins:
+    // giving the CPU away to no task sends it back, and brings the agent back.
+    txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, RTLA_ON_IDLE);
+    return RUN_LOCAL;
   }
 
   /** The default class wants this CPU: the role moves, or waits until the CPU is idle. */
