@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { run, type Script, sleep } from "../kernels/sim/actions.ts";
 import { DEAD } from "../kernels/sim/thread.ts";
-import type { PolicyDefinition } from "../lib/policy.ts";
+import type { AgentContext } from "../lib/agent_context.ts";
+import type { Policy, PolicyDefinition } from "../lib/policy.ts";
 import { NO_HINTS } from "../shared/hint_source.ts";
 import { SimStage } from "../tests/fakes/sim_stage.ts";
 import { edf } from "./edf/scheduler.ts";
@@ -66,6 +67,44 @@ for (const [name, define] of Object.entries(POLICIES)) {
     assertEquals(both.map((thread) => thread.state), [DEAD, DEAD]);
     stage.pass(30 * MS);
     assert(stage.isOver());
+  });
+}
+
+/** The policy, with what its agents commit to their own CPUs inside a step counted. */
+function watched(definition: PolicyDefinition, seen: { own_count: number }): PolicyDefinition {
+  const create = (agent: AgentContext): Policy => {
+    const isOwn = (mask: Int32Array) => ((mask[agent.cpu >> 5] >> (agent.cpu & 31)) & 1) !== 0;
+    const calls: Record<string, (argument: never) => void> = {
+      commit: (cpu: number) => seen.own_count += cpu === agent.cpu ? 1 : 0,
+      commitGroup: (mask: Int32Array) => seen.own_count += isOwn(mask) ? 1 : 0,
+    };
+    const port = new Proxy(agent.port, {
+      get(target, name): unknown {
+        const value = Reflect.get(target, name, target);
+        if (typeof value !== "function") return value;
+        return (...args: never[]) => {
+          calls[String(name)]?.(args[0]);
+          return value.apply(target, args);
+        };
+      },
+    });
+    return definition.create(Object.assign(agent, { port }));
+  };
+  return { ...definition, create };
+}
+
+for (const [name, define] of Object.entries(POLICIES)) {
+  Deno.test(`${name}: no step commits to its own CPU, which would give it away`, () => {
+    const seen = { own_count: 0 };
+    const stage = new SimStage(4, () => watched(define(), seen));
+    for (let index = 0; index < 20; index++) stage.ghost(`t${index}`, () => work(2 * MS));
+    for (let round = 0; round < 6; round++) {
+      stage.competitor(stage.globalCpu(), () => work(MS));
+      stage.pass(3 * MS);
+    }
+    stage.pass(40 * MS);
+    assert(stage.isOver());
+    assertEquals(seen.own_count, 0);
   });
 }
 
