@@ -96,6 +96,50 @@ echo "enclaves $(enclaves)"`,
   },
 };
 
+const GLOBAL_AGENTS: readonly (readonly [program: string, flags: string])[] = [
+  ["fifo_centralized_agent", "--ghost_cpus 1-3 --globalcpu 2 --preemption_time_slice 2ms"],
+  ["agent_shinjuku", "--firstcpu 1 --ncpus 3"],
+  ["agent_exp", "--ghost_cpus 1-3"],
+];
+
+const GHOST_GLOBAL: VmJob = {
+  name: "ghost_global",
+  summary: "agents with a global CPU schedule simple_exp's threads, and leave cleanly at Ctrl-C",
+  timeout_s: 900,
+  is_packed: true,
+  is_ghost: true,
+  script: (context) =>
+    prelude(context) +
+    GLOBAL_AGENTS.map(([program, flags]) =>
+      `"$programs/ghostctl" ${program} --kernel=ghost ${flags} >"$work/${program}" 2>&1 & guard=$!
+active ${program} $guard
+load; end_load
+kill -INT $guard; end_agent ${program} $guard
+await_none; echo "enclaves $(enclaves)"
+`
+    ).join(""),
+  judge({ stdout }) {
+    const count = (text: string): number => stdout.split(text).length - 1;
+    const wanted = GLOBAL_AGENTS.length;
+    const times = [...stdout.matchAll(/^load: {2}took (\S+ ms)$/gm)].map((match) => match[1]);
+    return {
+      faults: faultsIf(
+        [count(`: ${ACTIVE}\n`) !== wanted, "not every agent was active"],
+        [count("load_status 0\n") !== wanted, "simple_exp failed"],
+        [times.length !== wanted * SUB_TESTS.length, `${times.length} sub-tests ran`],
+        [count("Done!\n") !== wanted, "not every agent said Done!"],
+        [
+          count("_agent_status 0\n") + count("agent_exp_status 0\n") +
+              count("agent_shinjuku_status 0\n") !== wanted,
+          "an agent did not end well",
+        ],
+        [count("enclaves 0\n") !== wanted, "an enclave was left behind"],
+      ),
+      detail: times.join(", "),
+    };
+  },
+};
+
 const GHOST_UPGRADE: VmJob = {
   name: "ghost_upgrade",
   summary: "an agent takes an enclave over while threads run in it; none is lost",
@@ -189,6 +233,7 @@ const GHOST_CONTRACT: VmJob = {
 export const GHOST_JOBS: readonly VmJob[] = [
   GHOST_FACTS,
   GHOST_SIMPLE_EXP,
+  GHOST_GLOBAL,
   GHOST_UPGRADE,
   GHOST_KILL,
   GHOST_CONTRACT,

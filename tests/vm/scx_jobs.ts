@@ -115,8 +115,10 @@ const SCX_ORDER: VmJob = {
   is_packed: true,
   is_scx: true,
   script: (context) =>
-    `${prelude(context)}deno_run tests/vm/highest_tid_agent.ts --kernel=scx --ghost_cpus 1 \\
-  >/tmp/agent 2>&1 & guard=$!
+    `${prelude(context)}"$deno" run -A --no-prompt --no-check ${
+      context.std_flags.map(shellWord).join(" ")
+    } \\
+  tests/vm/highest_tid_agent.ts --kernel=scx --ghost_cpus 1 >/tmp/agent 2>&1 & guard=$!
 for i in $(seq 600); do grep -q "ghOSt active" /tmp/agent && break; sleep 0.1; done
 echo "loaded $(state)"
 timeout 60 "$programs/ghostctl" run -- "$scx/scx_load" order ${ORDER_COUNT} 40

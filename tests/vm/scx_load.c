@@ -3,7 +3,8 @@
  *
  *   scx_load phases THREADS ROUNDS   10 ms of CPU, 2 ms of sleep, ROUNDS times
  *   scx_load exec COMMAND [ARGUMENTS]  becomes a command that is SCHED_EXT, of no enclave
- *   scx_load order THREADS MS        each thread takes MS of CPU once; prints the tids as they end
+ *   scx_load order THREADS MS        each thread takes MS of CPU once, all from the same moment on;
+ *                                    prints the tids as they end
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -18,10 +19,12 @@
 #define THREADS_MAX 1000
 #define PHASE_MS 10
 #define SLEEP_US 2000
+#define START_DELAY_S 3
 #define NS_PER_MS 1000000LL
 
 static int rounds = 1;
 static long burn_ms = PHASE_MS;
+static struct timespec start_time;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int ended[THREADS_MAX];
 static int ended_count;
@@ -53,8 +56,10 @@ static void *runPhases(void *unused)
 	return unused;
 }
 
+/* All wake up from one interrupt, so that whoever schedules them has a choice. */
 static void *runOnce(void *unused)
 {
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &start_time, NULL);
 	burn();
 	pthread_mutex_lock(&lock);
 	ended[ended_count++] = (int)syscall(SYS_gettid);
@@ -94,6 +99,8 @@ int main(int argc, char **argv)
 	printf("started\n");
 	fflush(stdout);
 	is_order = strcmp(argv[1], "order") == 0;
+	clock_gettime(CLOCK_MONOTONIC, &start_time);
+	start_time.tv_sec += START_DELAY_S;
 	if (is_order)
 		burn_ms = atoi(argv[3]);
 	else
