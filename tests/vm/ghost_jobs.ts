@@ -178,7 +178,7 @@ const KILL_COUNT = 5;
 const GHOST_KILL: VmJob = {
   name: "ghost_kill",
   summary: "an agent that is killed leaves its threads to the default scheduler",
-  timeout_s: 300,
+  timeout_s: 600,
   is_packed: true,
   is_ghost: true,
   script: (context) =>
@@ -212,7 +212,7 @@ done`,
 const GHOST_CONTRACT: VmJob = {
   name: "ghost_contract",
   summary: "the contract suite passes on the kernel; what it cannot be asked is a skip with reason",
-  timeout_s: 1200,
+  timeout_s: 2400,
   is_packed: true,
   is_ghost: true,
   script: ({ programs }) => `${shellWord(`${programs}/ghostctl`)} selftest --kernel=ghost`,
