@@ -118,7 +118,7 @@ export interface AgentsReport {
 /** An emulated machine compiles slowly. */
 const START_TIMEOUT_MS = 120_000;
 const DRAIN_MS = 2000;
-const LEAVE_MS = 2000;
+const LEAVE_MS = 5000;
 /** A thread is still to be seen for a moment after its Worker has closed. */
 const JOIN_MS = 10_000;
 const JOIN_POLL_MS = 1;

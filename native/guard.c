@@ -39,7 +39,8 @@ struct guard {
     struct agent agent;
     int64_t poll_ns;
     bool has_destroyed; /* the guard has ended the enclave itself */
-    int stop_count; /* requests to end that came so far */
+    int stop_count;     /* requests to end that came so far */
+    bool keeps_enclave; /* the enclave is to stay for another agent, which may have it by now */
     int64_t interrupt_ns;
     int64_t restarts_ns[RESTART_COUNT_MAX];
     int restart_count;
@@ -149,6 +150,17 @@ static void restart(const char *what, bool is_dumped)
     close(old.board_fd);
 }
 
+/*
+ * Whoever asked for the end wants the enclave to go only if it was made for this agent; another
+ * agent may have it otherwise.
+ */
+static bool is_to_destroy(void)
+{
+    if (guard.stop_count > 0)
+        return board_word(&guard.agent, WORD_IS_MADE) != 0 && !guard.keeps_enclave;
+    return strcmp(guard.config.on_crash, "destroy") == 0;
+}
+
 /* The agent is dead and has not settled matters itself. Returns if another one was started. */
 static void act(const char *what, int status, bool is_dumped)
 {
@@ -158,15 +170,10 @@ static void act(const char *what, int status, bool is_dumped)
         say("%s before it had an enclave", what);
         exit(status);
     }
-    if (guard.stop_count > 0) {
-        /* Whoever asked for the end does not want another agent, nor his enclave to stay. */
-        if (board_word(&guard.agent, WORD_IS_MADE) != 0)
-            destroy_enclave(what);
-        else
-            say("%s; %s is left", what, enclave_name());
-    } else if (guard.has_destroyed ||
-               (strcmp(on_crash, "destroy") == 0 && has_enclave(&guard.agent))) {
+    if (guard.has_destroyed || (is_to_destroy() && has_enclave(&guard.agent))) {
         destroy_enclave(what);
+    } else if (guard.stop_count > 0) {
+        say("%s; %s is left", what, enclave_name());
     } else if (!enclave_stays()) {
         say("%s; %s is gone", what, enclave_name());
     } else if (strcmp(on_crash, "leave") == 0) {
@@ -216,7 +223,7 @@ static void stalled(const char *text, int64_t silent_ns)
     struct agent *agent = &guard.agent;
     snprintf(what, sizeof what, "%s for %.1f s, agent process %d killed", text,
              (double)silent_ns / 1e9, agent->pid);
-    if (strcmp(guard.config.on_crash, "destroy") == 0 && has_enclave(agent)) {
+    if (is_to_destroy() && has_enclave(agent)) {
         run_actions(agent);
         guard.has_destroyed = true;
     }
@@ -255,6 +262,8 @@ static void take_signal(int number)
         return;
     /* A stopped agent would not hear of it. */
     kill(guard.agent.pid, SIGCONT);
+    if (guard.stop_count == 0)
+        guard.keeps_enclave = number == SIGUSR2;
     if (guard.stop_count++ == 1)
         guard.interrupt_ns = now_ns() + INTERRUPT_NS;
 }

@@ -239,6 +239,20 @@ Deno.test("who does not end after a second SIGINT is killed, with status 130", a
   });
 });
 
+Deno.test("an agent that dies while it hands the enclave over leaves it to its successor", async () => {
+  for (const on_crash of ["destroy", "restart"]) {
+    await withAgent("idle", { on_crash }, async (guarded) => {
+      const { started, agent_pid } = guarded;
+      Deno.kill(agent_pid, "SIGSTOP");
+      Deno.kill(started.child.pid, "SIGUSR2");
+      const ended = await started.ended();
+      assertEquals([ended.code, wasDestroyed(guarded)], [1, false], ended.stderr);
+      assertMatch(lastWord(ended), /signal 12 .*; \/.* is left$/);
+      assertEquals(pidsOf(ended.stdout).length, 1);
+    });
+  }
+});
+
 Deno.test("when the guard is killed, its agent is asked to leave", async () => {
   await withAgent("idle", {}, async ({ started, agent_pid, folder }) => {
     Deno.kill(started.child.pid, "SIGKILL");

@@ -225,6 +225,8 @@ class RealAgent {
     if (report.exit_status !== 0) {
       this.#say(report.failures[0].text);
       host.stderr(threads.dump(FULL_DUMP));
+      // Agents that were told to leave end with the process; the enclave is a successor's by now.
+      if (hands_over && this.#signals.is_stopping) return this.#exit("", report.exit_status);
       this.#enclave?.close();
       this.#settleFailure();
       return report.exit_status;
@@ -246,12 +248,12 @@ class RealAgent {
     return 0;
   }
 
-  #exit(final_text: string): number {
+  #exit(final_text: string, status = 0): number {
     const { host, program } = this.#job;
     this.#board.phase = guard_board.PHASE_ENDED;
-    host.stdout(final_text + program.done_text);
-    (host.exit ?? Deno.exit)(0);
-    return 0;
+    if (status === 0) host.stdout(final_text + program.done_text);
+    (host.exit ?? Deno.exit)(status);
+    return status;
   }
 
   /** Leaves nothing half-made when the agents could not start. */
