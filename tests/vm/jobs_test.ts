@@ -104,7 +104,7 @@ function endOutput(ejected_ms: number): string {
 
 Deno.test("jobs: threads that do not end with their agent, or late ejections, are a fault", () => {
   for (const name of ["scx_kill", "scx_hang"]) {
-    const limit_ms = name === "scx_kill" ? 2000 : 4000;
+    const limit_ms = name === "scx_kill" ? 6000 : 4000;
     const stdout = endOutput(limit_ms).repeat(2);
     assertEquals(judge(name, { stdout }).faults, []);
     const wrong = [

@@ -368,10 +368,13 @@ interface AgentEnd {
   readonly said: RegExp;
 }
 
+/** The watchdog's 5 s and one more; an emulated machine takes 2 s to end the process alone. */
+const KILLED_LIMIT_MS = 6000;
+
 const KILLED: AgentEnd = {
   flags: "",
   action: "kill -9 $agent",
-  limit_ms: 2000,
+  limit_ms: KILLED_LIMIT_MS,
   said: /agent: /,
 };
 
