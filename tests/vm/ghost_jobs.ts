@@ -99,6 +99,7 @@ echo "enclaves $(enclaves)"`,
 const GLOBAL_AGENTS: readonly (readonly [program: string, flags: string])[] = [
   ["fifo_centralized_agent", "--ghost_cpus 1-3 --globalcpu 2 --preemption_time_slice 2ms"],
   ["agent_shinjuku", "--firstcpu 1 --ncpus 3"],
+  ["agent_exp", "--ghost_cpus 1-3"],
 ];
 
 const GHOST_GLOBAL: VmJob = {

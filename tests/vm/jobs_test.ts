@@ -121,6 +121,7 @@ Deno.test("jobs: threads that do not end with their agent, or late ejections, ar
 Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
   const soak = JOBS.filter(({ is_soak }) => is_soak).map(({ name }) => name);
   assertEquals(soak, [
+    "scx_simple_exp",
     "scx_kill_soak",
     "scx_hang_soak",
     "scx_cycles",

@@ -146,6 +146,7 @@ const SCX_SIMPLE_EXP: VmJob = {
   timeout_s: 240,
   is_packed: true,
   is_scx: true,
+  is_soak: true,
   script: (context) =>
     withAgent(context, {
       body: `timeout 150 "$programs/simple_exp" --kernel=scx; echo "exp_status $?"`,
