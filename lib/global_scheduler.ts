@@ -3,7 +3,7 @@
  * other CPU; the other agents only give their CPUs away. When the default class wants the global
  * agent's CPU, the role moves to another CPU.
  * Source: reference section 4.0 (global-agent loop) and 4.2 (hand-off order). Upstream keeps the
- * CPU when no other one is free; here the agent yields and comes back when its CPU is idle.
+ * CPU when no other one is free; here whoever is on the first CPU that is free takes the role.
  *
  * @module
  */
@@ -38,6 +38,9 @@ export function globalPolicy(
   return { policyApi: 1, queues: "global", policyCpus };
 }
 
+/** In `global_cpu`: nobody has the role. Else it is the CPU + 1, or 0 for the first one. */
+const ROLE_FREE = -1;
+
 /** Base class of centralized policies. */
 export abstract class GlobalScheduler extends Scheduler {
   /** See {@linkcode Policy.look_ns}; a policy with time slices sets it in each pass. */
@@ -48,6 +51,7 @@ export abstract class GlobalScheduler extends Scheduler {
   protected readonly commit_mask: Int32Array = new Int32Array(CPU_MASK_WORD_COUNT);
   /** Positions of CPUs that may get the role, those near first. */
   readonly #candidates: Int32Array;
+  readonly #is_candidate: boolean;
   readonly #global_cpu: Int32Array;
   readonly #role_taken: Int32Array;
   readonly #current: Int32Array;
@@ -71,6 +75,7 @@ export abstract class GlobalScheduler extends Scheduler {
     const candidates = roleCandidates(agent.cpus, agent.cpu_rows, first_global_cpu);
     const may_get_it = (index: number) => candidates.includes(agent.cpus[index]);
     this.#candidates = this.near_first.filter(may_get_it);
+    this.#is_candidate = candidates.includes(agent.cpu);
     this.#agent_status = Int32Array.from(agent.cpus, () => -1);
   }
 
@@ -89,10 +94,10 @@ export abstract class GlobalScheduler extends Scheduler {
     return true;
   }
 
-  /** CPU of the global agent. */
+  /** CPU of the global agent; −1 while nobody has the role, because no CPU was free. */
   globalCpu(): number {
-    const cpu = this.agent.memory.acquire(this.#global_cpu, 0) - 1;
-    return cpu < 0 ? this.#first_global_cpu : cpu;
+    const word = this.agent.memory.acquire(this.#global_cpu, 0);
+    return word === 0 ? this.#first_global_cpu : word === ROLE_FREE ? -1 : word - 1;
   }
 
   /** GHOST_SW_* flags of the agent of a CPU, by position. */
@@ -124,9 +129,10 @@ export abstract class GlobalScheduler extends Scheduler {
   step(): Verdict {
     const barrier = this.agentBarrier();
     this.look_ns = Infinity;
-    if (this.globalCpu() !== this.agent.cpu) {
+    const global_cpu = this.globalCpu();
+    if (global_cpu !== this.agent.cpu) {
       this.#held = false;
-      return this.yieldCpu(barrier, 0);
+      return global_cpu < 0 ? this.#seekRole(barrier) : this.yieldCpu(barrier, 0);
     }
     if (this.agentBoosted()) return this.#giveUpCpu(barrier);
     if (!this.#held) {
@@ -173,7 +179,22 @@ export abstract class GlobalScheduler extends Scheduler {
       this.agent.port.ping(cpu);
       return this.yieldCpu(barrier, 0);
     }
+    // Whichever of the candidates' CPUs is free first gets the role: all of them wait for that.
+    this.#role_taken[0] = 0;
+    this.#held = false;
+    this.agent.memory.publish(this.#global_cpu, 0, ROLE_FREE);
+    for (let nth = 0; nth < this.#candidates.length; nth++) {
+      this.agent.port.ping(this.agent.cpus[this.#candidates[nth]]);
+    }
     return this.yieldCpu(barrier, RTLA_ON_IDLE);
+  }
+
+  /** Nobody has the role: takes it, or waits until this CPU is free. */
+  #seekRole(barrier: number): Verdict {
+    if (!this.#is_candidate) return this.yieldCpu(barrier, 0);
+    if (this.agentBoosted()) return this.yieldCpu(barrier, RTLA_ON_IDLE);
+    this.agent.memory.compareExchange(this.#global_cpu, 0, ROLE_FREE, this.agent.cpu + 1);
+    return AGAIN;
   }
 }
 

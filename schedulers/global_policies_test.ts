@@ -70,6 +70,21 @@ for (const [name, define] of Object.entries(POLICIES)) {
   });
 }
 
+for (const [name, define] of Object.entries(POLICIES)) {
+  Deno.test(`${name}: with no CPU free, the first one that is gets the role`, () => {
+    const stage = new SimStage(4, define);
+    const hogs = [9, 9, 9, 2].map((ms, cpu) => stage.competitor(cpu, () => work(ms * MS)));
+    stage.pass(MS);
+    for (const name of ["a", "b"]) stage.ghost(name, () => work(MS));
+    assertEquals(stage.globalCpu(), undefined, "nobody");
+    stage.pass(3 * MS);
+    assertEquals(stage.globalCpu(), 3);
+    assertEquals(hogs.map((hog) => hog.state === DEAD), [false, false, false, true]);
+    stage.pass(20 * MS);
+    assert(stage.isOver());
+  });
+}
+
 /** The policy, with what its agents commit to their own CPUs inside a step counted. */
 function watched(definition: PolicyDefinition, seen: { own_count: number }): PolicyDefinition {
   const create = (agent: AgentContext): Policy => {

@@ -57,7 +57,8 @@ async function withAgents(
   const control = kernel.createEnclave(cpus, kernel.abi.version) as PeerEnclave;
   const enclave = new PolicyEnclave(kernel, control, policy, {
     task_capacity: 512,
-    queue_elem_count: 4096,
+    // Room for what happens while a busy machine keeps the spinning thread off its CPU.
+    queue_elem_count: 65_536,
   });
   try {
     const threads = await AgentThreads.start({
@@ -72,8 +73,8 @@ async function withAgents(
     });
     const role = enclave.state.global("global_cpu");
     const globalCpu = () => {
-      const cpu = Atomics.load(role, 0) - 1;
-      return cpu < 0 ? SLICE.global_cpu : cpu;
+      const word = Atomics.load(role, 0);
+      return word > 0 ? word - 1 : SLICE.global_cpu;
     };
     try {
       await body({ kernel, enclave, threads, globalCpu });
