@@ -39,10 +39,30 @@ export const STABLE_COUNT = 16;
 /** Tasks that a churn thread has at a time. */
 const OWN_MAX = 40;
 
+const NAP_WORD = new Int32Array(new SharedArrayBuffer(4));
+const SPINS_MAX = 2000;
+const NAP_MS = 0.05;
+
+/**
+ * Waits for another thread: spins, and lets others have the CPU when that takes long. With more
+ * threads than CPUs a thread that only spins uses up its time slice while nothing can happen.
+ */
+class Patience {
+  #spin_count = 0;
+
+  /** Nothing has happened yet. */
+  wait(): void {
+    if (++this.#spin_count < SPINS_MAX) return;
+    this.#spin_count = 0;
+    Atomics.wait(NAP_WORD, 0, 0, NAP_MS);
+  }
+}
+
 /** Waits until all threads are there, so that they contend. */
 function assemble(words: Int32Array, index: number, thread_count: number): void {
   HARDWARE_MEMORY.add(words, index, 1);
-  while (HARDWARE_MEMORY.acquire(words, index) < thread_count);
+  const patience = new Patience();
+  while (HARDWARE_MEMORY.acquire(words, index) < thread_count) patience.wait();
 }
 
 /** Allocates and frees rows, and looks at its own and at stable ones all the time. */
@@ -138,10 +158,11 @@ function mailboxOf(job: StructuresJob): { words: Int32Array; mailbox: Mailbox } 
 function send(job: StructuresJob): number {
   const { words, mailbox } = mailboxOf(job);
   assemble(words, 0, job.thread_count + 1);
+  const patience = new Patience();
   for (let count = 1; count <= job.round_count; count++) {
     const row = job.thread * ROWS_PER_SENDER + (count % ROWS_PER_SENDER);
     // A row is in one mailbox at a time: wait until the receiver has done with it.
-    while (HARDWARE_MEMORY.acquire(words, MAIL_COLUMN + row) !== 0);
+    while (HARDWARE_MEMORY.acquire(words, MAIL_COLUMN + row) !== 0) patience.wait();
     words[MAIL_COLUMN + row] = count;
     mailbox.send(row);
   }
@@ -153,10 +174,14 @@ function receive(job: StructuresJob): number {
   const { words, mailbox } = mailboxOf(job);
   const last_count = new Int32Array(job.thread_count);
   assemble(words, 0, job.thread_count + 1);
+  const patience = new Patience();
   let error_count = 0;
   for (let left = job.thread_count * job.round_count; left > 0;) {
     const row = mailbox.receive();
-    if (row < 0) continue;
+    if (row < 0) {
+      patience.wait();
+      continue;
+    }
     left--;
     const sender = Math.floor(row / ROWS_PER_SENDER);
     const count = words[MAIL_COLUMN + row];
