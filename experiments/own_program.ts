@@ -5,9 +5,6 @@
  *
  * @module
  */
-import { spawn } from "node:child_process";
-import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 
 /** A program that runs. */
 export interface OwnProgram {
@@ -29,10 +26,16 @@ class Lines {
   is_over = false;
   #more = Promise.withResolvers<void>();
 
-  constructor(stream: Readable) {
-    stream.setEncoding("utf8");
-    stream.on("data", (piece: string) => this.#tell(piece, false));
-    stream.on("end", () => this.#tell("", true));
+  /** Fulfilled when the stream has ended. */
+  readonly over: Promise<void>;
+
+  constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+    this.over = this.#read(stream);
+  }
+
+  async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+    for await (const piece of stream.pipeThrough(new TextDecoderStream())) this.#tell(piece, false);
+    this.#tell("", true);
   }
 
   #tell(piece: string, is_over: boolean): void {
@@ -57,6 +60,11 @@ export interface OwnCommand {
   readonly file: string;
   /** Its arguments. */
   readonly args: readonly string[];
+}
+
+/** The path of a file: URL. */
+function pathOf(url: string | URL): string {
+  return decodeURIComponent(new URL(url).pathname);
 }
 
 function hasFile(path: string): boolean {
@@ -86,10 +94,10 @@ export function ownCommand(
     const beside = Deno.execPath().replace(/[^/]*$/, name);
     return hasFile(beside) ? { file: beside, args: [] } : { file: Deno.execPath(), args: [name] };
   }
-  const main_path = fileURLToPath(main_module);
+  const main_path = pathOf(main_module);
   const at = command_line.findIndex((arg) => arg !== "" && main_path.endsWith(arg));
   const flags = at < 2 ? ["run", "-A"] : command_line.slice(1, at);
-  const entry = fileURLToPath(new URL("../util/main.ts", module_url));
+  const entry = pathOf(new URL("../util/main.ts", module_url));
   return { file: Deno.execPath(), args: [...flags, entry, name] };
 }
 
@@ -103,20 +111,25 @@ export function startCommand(command: OwnCommand, nice = 0): OwnProgram {
   const { file, args } = command;
   // `nice` goes before, so that threads of the start have the value, too.
   const [first, rest] = nice === 0 ? [file, args] : ["nice", ["-n", String(nice), file, ...args]];
-  const child = spawn(first, rest, {
-    env: { ...Deno.env.toObject(), NO_COLOR: "1" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = new Deno.Command(first, {
+    args: [...rest],
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
   const stdout = new Lines(child.stdout);
   const stderr = new Lines(child.stderr);
-  const closed = new Promise<number>((resolve) => {
-    child.on("close", (code) => resolve(code ?? 1));
-  });
   return {
     waitForLine: (line) => stdout.waitFor(line),
-    interrupt: () => child.kill("SIGINT"),
+    interrupt() {
+      try {
+        child.kill("SIGINT");
+      } catch { /* it has ended already */ }
+    },
     async ended() {
-      return { code: await closed, stdout: stdout.text, stderr: stderr.text };
+      const [{ code }] = await Promise.all([child.status, stdout.over, stderr.over]);
+      return { code, stdout: stdout.text, stderr: stderr.text };
     },
   };
 }

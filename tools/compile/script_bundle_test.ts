@@ -1,4 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import { rootPath } from "../std_source.ts";
+import { bundle } from "./bundle.ts";
 import { scriptText, withText } from "./script_bundle.ts";
 
 /** Runs a text as the loader does. */
@@ -40,4 +42,11 @@ Deno.test("the text stands behind the file, its length in the last 16 bytes", ()
   const file = withText(new Uint8Array([1, 2, 3]), "h\u00e9");
   assertEquals([...file.subarray(0, 6)], [1, 2, 3, 0x68, 0xc3, 0xa9]);
   assertEquals(new TextDecoder().decode(file.subarray(6)), "0000000000000003");
+});
+
+Deno.test("the bundle of all programs imports nothing statically, so that its start is short", async () => {
+  const source = await bundle(`${rootPath()}/util/main.ts`);
+  const linked = source.split("\n").filter((line) => scriptText(`${line}\n`, "a.js") === undefined);
+  assertEquals(linked, []);
+  assertEquals(typeof scriptText(source, "a.js"), "string");
 });
