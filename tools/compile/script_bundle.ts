@@ -27,6 +27,14 @@ file.close();
 await (0, eval)(text)(import.meta);
 `;
 
+/** V8 keeps a text with one character beyond Latin-1 at two bytes per character. */
+function asciiText(source: string): string {
+  return source.replaceAll(
+    /[\u0080-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 /**
  * Turns a bundled module into the text that {@linkcode TEXT_LOADER} runs.
  *
@@ -37,7 +45,7 @@ await (0, eval)(text)(import.meta);
 export function scriptText(source: string, name: string): string | undefined {
   if (/^(import|export)[\s{*"']/m.test(source)) return undefined;
   return `(async function (import_meta) { "use strict";\n` +
-    source.replaceAll("import.meta", "import_meta") +
+    asciiText(source).replaceAll("import.meta", "import_meta") +
     `\n})\n//# sourceURL=${name}\n`;
 }
 

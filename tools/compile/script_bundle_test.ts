@@ -16,9 +16,19 @@ seen.url = import.meta.url;
 seen.is_strict = (function () { return this === undefined; })();
 seen.awaited = await Promise.resolve(42);
 seen.comment = "*/";
+// More than ASCII: \u2265
+seen.signs = "\u2212\u2265 \u{1f47b}" + \`\u2265\`;
 `;
-  await runText(scriptText(source, "a.js") as string, { url: "file:///x" });
-  assertEquals(seen, { url: "file:///x", is_strict: true, awaited: 42, comment: "*/" });
+  const text = scriptText(source, "a.js") as string;
+  assertEquals(/[\u0080-\uffff]/.test(text), false);
+  await runText(text, { url: "file:///x" });
+  assertEquals(seen, {
+    url: "file:///x",
+    is_strict: true,
+    awaited: 42,
+    comment: "*/",
+    signs: "\u2212\u2265 \u{1f47b}\u2265",
+  });
 });
 
 Deno.test("stack traces name the text", async () => {
