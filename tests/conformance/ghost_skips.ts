@@ -85,16 +85,6 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
     "api_test DepartedRace",
     "TASK_PREEMPT: a task that a higher class displaces",
   ]],
-  ["seen to fail on ABI 69, and not understood yet", [
-    "TASK_ON_CPU: it is not sent before the task runs",
-    "BOOST_PRIO: ",
-    "commit: a local commit while a thread of a higher class waits",
-    "a latched task that is displaced before it ran",
-    "ALLOW_TASK_ONCPU: a task that runs on another CPU",
-    "group commit: the own record is committed too",
-    "sync group: the own record runs",
-    "api_test SyncGroupTest.Commit",
-  ]],
 ];
 
 /**

@@ -12,15 +12,6 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
     "tunable: a value that is no int",
     "tunable: a boolean",
   ]],
-  ["its times are a simulated machine's: the real thread is done before the suite looks", [
-    "status words: a task's word follows the task",
-    "runtime of a task: it grows while the task runs",
-    "RTLA_ON_BLOCKED: the agent does not sleep on",
-    "RTLA_ON_YIELD: the agent does not sleep on",
-    "RTLA_ON_IDLE: after a local commit",
-    "TASK_BLOCKED: runtime and CPU",
-    "TASK_YIELD: runtime and CPU",
-  ]],
   ["a thread's runtime in TASK_NEW counts from its start, not from its joining", [
     "TASK_NEW: gtid, runtime",
   ]],
