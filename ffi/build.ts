@@ -20,6 +20,7 @@ export const SHIM_SOURCES: readonly string[] = [
   "peer_agent.c",
   "peer_task.c",
   "peer_satellite.c",
+  "ghost_satellite.c",
   "load.c",
   "actor.c",
   "load_ops.c",
@@ -31,6 +32,7 @@ export const SHIM_SOURCES: readonly string[] = [
   "antagonist.c",
   "guard_image.c",
   "scx_agent.c",
+  "scx_satellite.c",
   "scx_image.c",
 ];
 /** C sources of the guard, a program that the shim carries. */
@@ -38,6 +40,7 @@ export const GUARD_SOURCES: readonly string[] = ["guard.c", "guard_watch.c", "gu
 /** Headers of the shim, in native/, and what else it contains. */
 export const SHIM_HEADERS: readonly string[] = [
   "shim.h",
+  "satellite.h",
   "peer.h",
   "load.h",
   "experiment.h",

@@ -70,10 +70,6 @@ export const SCHED_BATCH = 3;
 /** Bit that `schedGetscheduler` adds when the policy is not inherited by children. */
 export const SCHED_RESET_ON_FORK = 0x40000000;
 
-/** Modes of a satellite thread: it calls sched_yield in a loop, or sleeps until it is kicked. */
-export const SATELLITE_YIELD = 0;
-export const SATELLITE_BLOCK = 1;
-
 /** Number of the capability that agents need. */
 export const CAP_SYS_NICE = 23;
 

@@ -90,12 +90,6 @@ export interface PeerLibrary {
   readonly agentState: (handle: number, cpu: number) => number;
   /** Manual runs: something happens to a task, named by the message that tells of it. */
   readonly happen: (handle: number, slot: number, message_type: number) => number;
-  /** Starts a thread that is the agent of a CPU and only yields. Returns its handle. */
-  readonly satelliteStart: (handle: number, cpu: number, queue_id: number) => number;
-  /** Of a satellite: 0 index of its status word, 1 thread id, 2 times it yielded. */
-  readonly satelliteInfo: (satellite: number, what: number) => number;
-  /** Ends a satellite and its agent. */
-  readonly satelliteStop: (satellite: number) => number;
 }
 
 const F = "f64";
@@ -134,9 +128,6 @@ const SIGNATURES: Readonly<
   agentWord: ["agent_word", [F, I], I],
   agentState: ["agent_state", [F, I], I],
   happen: ["happen", [F, I, I], I],
-  satelliteStart: ["satellite_start", [F, I, I], F],
-  satelliteInfo: ["satellite_info", [F, I], I],
-  satelliteStop: ["satellite_stop", [F], I],
 };
 
 let loaded: PeerLibrary | undefined;

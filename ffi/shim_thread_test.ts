@@ -9,6 +9,7 @@ import {
 import * as errno from "./errno.ts";
 import { check } from "./errors.ts";
 import * as linux from "./linux.ts";
+import { type NativeSatellite, SATELLITE_ALONE, startSatellite } from "./satellite.ts";
 import { loadShim } from "./shim.ts";
 
 const shim = loadShim();
@@ -33,20 +34,23 @@ function statusOf(tid: number, field: string): string {
   return text.split("\n").find((line) => line.startsWith(`${field}:`))?.split(/\s+/)[1] ?? "";
 }
 
+function aloneOn(cpu: number): NativeSatellite | number {
+  return startSatellite(shim, { kind: SATELLITE_ALONE, cpu: 0, pin_cpu: cpu, where: [] });
+}
+
 /** Runs `body` with a satellite on the first allowed CPU. */
 async function withSatellite(
-  mode: number,
-  body: (handle: number, tid: number, cpu: number) => void | Promise<void>,
+  body: (satellite: NativeSatellite, cpu: number) => void | Promise<void>,
 ): Promise<number> {
   const cpu = cpusOf(0)[0];
-  const handle = check("satellite", shim.satelliteStart(cpu, mode));
-  const tid = shim.satelliteTid(handle);
+  const satellite = aloneOn(cpu);
+  assert(typeof satellite !== "number");
   try {
-    await body(handle, tid, cpu);
+    await body(satellite, cpu);
   } finally {
-    assertEquals(shim.satelliteStop(handle), 0);
+    assertEquals(satellite.stop(), 0);
   }
-  return tid;
+  return satellite.tid;
 }
 
 /** Waits; a joined thread, for one, is seen for a moment after pthread_join. */
@@ -64,32 +68,25 @@ Deno.test("the caller has a thread id and runs on one of its CPUs", () => {
   assertEquals(shim.schedYield(), 0);
 });
 
-Deno.test("a satellite is a named thread on its CPU that yields until it is stopped", async () => {
-  const ended = await withSatellite(linux.SATELLITE_YIELD, async (handle, tid, cpu) => {
+Deno.test("a satellite is a named thread on its CPU, asleep but for each time it is woken", async () => {
+  const ended = await withSatellite(async (satellite, cpu) => {
+    const { tid } = satellite;
     assertNotEquals(tid, shim.gettid());
     assertEquals(cpusOf(tid), [cpu]);
-    assertEquals(statusOf(tid, "Name"), "satellite");
-    const before = shim.satelliteLoops(handle);
-    await until(() => shim.satelliteLoops(handle) > before + 100);
+    assertEquals(statusOf(tid, "Name"), "ap_task_0");
+    await until(() => satellite.yieldCount() === 1 && statusOf(tid, "State") === "S");
+    for (let wakes = 1; wakes <= 3; wakes++) {
+      satellite.wake();
+      await until(() => satellite.yieldCount() === 1 + wakes && statusOf(tid, "State") === "S");
+    }
   });
   const bytes = mask();
   await until(() => shim.schedGetaffinity(ended, bytes, bytes.length) === -errno.ESRCH);
 });
 
-Deno.test("a blocked satellite sleeps and is woken once per kick", async () => {
-  await withSatellite(linux.SATELLITE_BLOCK, async (handle, tid) => {
-    await until(() => statusOf(tid, "State") === "S");
-    assertEquals(shim.satelliteLoops(handle), 0);
-    for (let kicks = 1; kicks <= 3; kicks++) {
-      assertEquals(shim.satelliteKick(handle), 1);
-      await until(() => shim.satelliteLoops(handle) === kicks && statusOf(tid, "State") === "S");
-    }
-  });
-});
-
 Deno.test("a satellite blocks signals but its own faults, the caller's mask stays", async () => {
   const before = statusOf(shim.gettid(), "SigBlk");
-  await withSatellite(linux.SATELLITE_BLOCK, (_handle, tid) => {
+  await withSatellite(({ tid }) => {
     const blocked = BigInt(`0x${statusOf(tid, "SigBlk")}`);
     const isBlocked = (signal: number) => (blocked >> BigInt(signal - 1) & 1n) === 1n;
     const [sigint, sigterm, sigsegv, sigbus] = [2, 15, 11, 7];
@@ -102,27 +99,29 @@ Deno.test("a satellite blocks signals but its own faults, the caller's mask stay
 Deno.test("a satellite that cannot start leaves no thread and returns -errno", async () => {
   const threads = () => Array.from(Deno.readDirSync("/proc/self/task")).length;
   const before = threads();
-  assertEquals(shim.satelliteStart(NO_CPU, linux.SATELLITE_YIELD), -errno.EINVAL);
-  assertEquals(shim.satelliteStart(-1, linux.SATELLITE_YIELD), -errno.EINVAL);
-  assertEquals(shim.satelliteStart(2 ** 31 - 1, linux.SATELLITE_YIELD), -errno.EINVAL);
-  assertEquals(shim.satelliteStart(cpusOf(0)[0], 7), -errno.EINVAL);
-  await until(() => threads() <= before);
-  for (const call of [shim.satelliteTid, shim.satelliteLoops, shim.satelliteKick]) {
-    assertEquals(call(0), -errno.EINVAL);
+  assertEquals(aloneOn(NO_CPU), -errno.EINVAL);
+  const own = cpusOf(0)[0];
+  for (
+    const [kind, cpu] of [[7, own], [-1, own], [SATELLITE_ALONE, -1], [SATELLITE_ALONE, 2 ** 31]]
+  ) {
+    assertEquals(startSatellite(shim, { kind, cpu, pin_cpu: -1, where: [] }), -errno.EINVAL);
   }
-  assertEquals(shim.satelliteStop(0), -errno.EINVAL);
+  await until(() => threads() <= before);
+  for (const call of [shim.satelliteInfo, shim.satelliteWake, shim.satelliteStop]) {
+    assertEquals(call(0, 0), -errno.EINVAL);
+  }
 });
 
 Deno.test("satellites that cannot start give their stacks back", () => {
   const mapped_kib = () => Number(statusOf(shim.gettid(), "VmSize"));
   const before_kib = mapped_kib();
-  for (let n = 0; n < 200; n++) shim.satelliteStart(NO_CPU, linux.SATELLITE_YIELD);
+  for (let n = 0; n < 200; n++) aloneOn(NO_CPU);
   // A stack is 2 or 8 MiB of address space; the C library keeps a few for the next thread.
   assertLess(mapped_kib() - before_kib, 200 * 1024);
 });
 
 Deno.test("the affinity of another thread is set and read back", async () => {
-  await withSatellite(linux.SATELLITE_BLOCK, (_handle, tid) => {
+  await withSatellite(({ tid }) => {
     const allowed = cpusOf(0);
     const last = allowed[allowed.length - 1];
     const bytes = mask(last);
@@ -138,7 +137,7 @@ Deno.test("the affinity of another thread is set and read back", async () => {
 });
 
 Deno.test("the policy of a thread is set, with and without reset on fork", async () => {
-  const ended = await withSatellite(linux.SATELLITE_BLOCK, (_handle, tid) => {
+  const ended = await withSatellite(({ tid }) => {
     assertEquals(shim.schedGetscheduler(tid), linux.SCHED_OTHER);
     assertEquals(shim.schedSetscheduler(tid, linux.SCHED_BATCH, 0, 0), 0);
     assertEquals(shim.schedGetscheduler(tid), linux.SCHED_BATCH);

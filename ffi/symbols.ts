@@ -9,7 +9,7 @@
  */
 
 /** Must equal SHIM_VERSION in native/shim.h. */
-export const SHIM_VERSION = 3;
+export const SHIM_VERSION = 4;
 
 /** The native functions. Take them out of the object once; a property look-up per call is slow. */
 export interface Shim {
@@ -178,14 +178,12 @@ export interface Shim {
   readonly acquireI32: (address: number, index: number) => number;
   /** Turns this process into the guard, with settings in a file. Returns only if that failed. */
   readonly becomeGuard: (config_fd: number) => number;
-  /** Starts a C thread pinned on `cpu`. Returns its handle. */
-  readonly satelliteStart: (cpu: number, mode: number) => number;
-  /** Thread id of a satellite. */
-  readonly satelliteTid: (handle: number) => number;
-  /** Times a satellite has yielded, or has been woken. */
-  readonly satelliteLoops: (handle: number) => number;
-  /** Wakes a blocked satellite. Returns the number of threads woken. */
-  readonly satelliteKick: (handle: number) => number;
+  /** Starts a satellite of a kind, see ffi/satellite.ts. Returns its handle. */
+  readonly satelliteStart: (kind: number, where: Float64Array<ArrayBuffer>) => number;
+  /** Of a satellite: 0 index of its status word, 1 thread id, 2 times it gave its CPU away. */
+  readonly satelliteInfo: (handle: number, what: number) => number;
+  /** Wakes a satellite. */
+  readonly satelliteWake: (handle: number) => number;
   /** Stops a satellite, waits for its end and frees it. */
   readonly satelliteStop: (handle: number) => number;
 }
@@ -251,10 +249,9 @@ const SIGNATURES: Readonly<
   publishI32: ["publish_i32", ["f64", "i32", "i32"], "void"],
   acquireI32: ["acquire_i32", ["f64", "i32"], "i32"],
   becomeGuard: ["become_guard", ["i32"], "i32"],
-  satelliteStart: ["satellite_start", ["i32", "i32"], "f64"],
-  satelliteTid: ["satellite_tid", ["f64"], "i32"],
-  satelliteLoops: ["satellite_loops", ["f64"], "f64"],
-  satelliteKick: ["satellite_kick", ["f64"], "i32"],
+  satelliteStart: ["satellite_start", ["i32", "buffer"], "f64"],
+  satelliteInfo: ["satellite_info", ["f64", "i32"], "i32"],
+  satelliteWake: ["satellite_wake", ["f64"], "i32"],
   satelliteStop: ["satellite_stop", ["f64"], "i32"],
 };
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { NativeSatellite } from "../ffi/satellite.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
 import type { DryRunPort } from "../lib/synthetic_kernel.ts";
 import type { AgentPort, CpuRaw, EnclaveControl, KernelKind } from "./kernel.ts";
@@ -34,24 +35,13 @@ export interface MappedEnclave extends EnclaveControl {
    * Starts a native thread that is the agent of a CPU and only gives it away; left out where there
    * is no such thing.
    *
-   * @returns The satellite, or −errno.
+   * @returns The satellite; or −errno, −EBUSY while the CPU has another agent.
    */
   startSatellite?(cpu: number, queue_id: number): Satellite | number;
 }
 
 /** An agent that runs no policy. */
-export interface Satellite {
-  /** Its CPU. */
-  readonly cpu: number;
-  /** Index of its status word. */
-  readonly status_index: number;
-  /** Its thread. */
-  readonly tid: number;
-  /** Times it gave its CPU away. */
-  yieldCount(): number;
-  /** Ends it; its status word can be freed then. */
-  stop(): void;
-}
+export type Satellite = NativeSatellite;
 
 /** Which policy, and how. */
 export interface PolicyChoice {

@@ -31,7 +31,7 @@ import {
   type PortOpener,
   type Satellite,
 } from "./agent_spec.ts";
-import { ENODEV, type Kernel } from "./kernel.ts";
+import { EBUSY, ENODEV, type Kernel } from "./kernel.ts";
 import { lockAgentMemory, type LockReport } from "./agent_memory.ts";
 
 /** How agents are started. */
@@ -197,16 +197,23 @@ export class AgentThreads {
     return enclave.policy.policyCpus?.(cpus, kernel.cpuRows()) ?? cpus;
   }
 
-  #startSatellites(): void {
-    const { control, enclave } = this.#options;
+  async #startSatellites(): Promise<void> {
+    const { control, enclave, kernel, busy_ms = 0 } = this.#options;
+    const end_ms = performance.now() + busy_ms;
     for (const [index, cpu] of control.cpus().entries()) {
       if (this.#agents.some((agent) => agent.cpu === cpu)) continue;
-      const satellite = control.startSatellite?.(cpu, enclave.queues[index].id) ?? -ENODEV;
+      const start = () => control.startSatellite?.(cpu, enclave.queues[index].id) ?? -ENODEV;
+      let satellite = start();
+      while (satellite === -EBUSY && performance.now() < end_ms && this.#stopping === undefined) {
+        await sleep(JOIN_POLL_MS).done;
+        satellite = start();
+      }
       if (typeof satellite === "number") {
         throw new EnclaveError(`become the agent of CPU ${cpu}`, satellite);
       }
-      enclave.state.cpu("agent_status_index", cpu)[0] = satellite.status_index + 1;
       this.#satellites.push(satellite);
+      enclave.state.cpu("agent_status_index", cpu)[0] = satellite.status_index + 1;
+      enclave.state.cpuF64("began_ns", cpu)[0] = kernel.nowNs();
     }
   }
 
@@ -329,7 +336,7 @@ export class AgentThreads {
     }
     const all_ready = Promise.all(this.#agents.map((agent) => agent.ready.promise));
     await this.#await("ready", all_ready, timeout_ms);
-    this.#startSatellites();
+    await this.#startSatellites();
     const [first] = this.#agents;
     this.#setPhase(first, PHASE_DISCOVER);
     await this.#await("done looking for tasks", first.discovered.promise, timeout_ms);
@@ -355,9 +362,9 @@ export class AgentThreads {
     return this.#agents.filter(({ state }) => state === "starting" || state === "running");
   }
 
-  /** Thread ids of the agents, by position in the CPU list. */
+  /** Thread ids of all agents, satellites last. */
   tids(): number[] {
-    return this.#agents.map((agent) => agent.tid);
+    return [...this.#agents, ...this.#satellites].map(({ tid }) => tid);
   }
 
   /** The agents that run no policy. */
@@ -446,7 +453,12 @@ export class AgentThreads {
     }
     if (process_ends && this.#failures.length === 0) return this.#report();
     await this.#join();
-    for (const satellite of this.#satellites) satellite.stop();
+    for (const { cpu, stop } of this.#satellites) {
+      const result = stop();
+      if (result >= 0) continue;
+      const text = `agent of CPU ${cpu}: its thread does not end; end the process`;
+      this.#record({ cpu, text, exit_status: EXIT_FAILURE });
+    }
     this.#freeStatusWords();
     return this.#report();
   }

@@ -1,43 +1,81 @@
 /*
- * A satellite: a C thread that holds a CPU's place for a scheduler that decides elsewhere. It
- * runs no policy, so it needs no V8 isolate; it is pinned and only yields, or sleeps on a futex
- * and counts the times it was woken.
+ * The life of a satellite (satellite.h): a thread that is pinned, becomes the agent of its CPU,
+ * gives the CPU away again and again, and ends when it is told to or its enclave is gone.
  */
 #define _GNU_SOURCE
-#include "shim.h"
+#include "satellite.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 /* Above any kernel's CPU count; keeps the size of the CPU set from overflowing. */
 #define MAX_CPU_NUMBER (1 << 20)
+#define STARTING INT32_MIN
+/* A wake-up that the kernel took for another one's is given again. */
+#define WAKE_AGAIN_NS 5000000
+#define STOP_TRIES 400
 
-enum satellite_mode { SATELLITE_YIELD = 0, SATELLITE_BLOCK = 1 };
-
-/* The CPU set is allocated by CPU number: cpu_set_t ends at CPU 1023. */
 struct satellite {
+    const struct satellite_kind *kind;
+    const double *where; /* the caller's, until the start is over */
+    void *own;
     pthread_t thread;
-    int32_t cpu;
-    int32_t mode;
-    _Atomic uint32_t state; /* 0 starting, 1 running, 2 could not start; a futex */
-    int32_t error;          /* -errno when state is 2 */
+    _Atomic int32_t word_index; /* or -errno; STARTING at first; a futex */
     int32_t tid;
     _Atomic uint32_t stop;
-    _Atomic uint32_t kicks; /* a futex: SATELLITE_BLOCK sleeps until it changes */
-    _Atomic uint64_t loops;
+    _Atomic uint32_t gives;
 };
 
+/* ---- a satellite of no kernel, for tests: it sleeps until it is woken ---- */
+
+static int32_t begin_alone(void *own, const double *where)
+{
+    (void)own;
+    (void)where;
+    return 0;
+}
+
+static int32_t give_alone(void *own)
+{
+    _Atomic uint32_t *kicks = own;
+    while (atomic_load(kicks) == 0)
+        shim_futex_wait_word((uint32_t *)kicks, 0, -1);
+    atomic_fetch_sub(kicks, 1);
+    return 0;
+}
+
+static void wake_alone(void *own)
+{
+    atomic_fetch_add((_Atomic uint32_t *)own, 1);
+    shim_futex_wake_word(own, 1);
+}
+
+static const struct satellite_kind alone = {begin_alone, give_alone, NULL, wake_alone,
+                                            sizeof(uint32_t)};
+
+/* In the order of SATELLITE_* in ffi/satellite.ts. */
+static const struct satellite_kind *const KINDS[] = {&alone, &satellite_peer, &satellite_ghost,
+                                                     &satellite_scx};
+
+/* ---- the thread ---- */
+
+/* The CPU set is allocated by CPU number: cpu_set_t ends at CPU 1023. */
 static int32_t pin_self(int32_t cpu)
 {
-    cpu_set_t *set = CPU_ALLOC(cpu + 1);
+    cpu_set_t *set;
     size_t bytes = CPU_ALLOC_SIZE(cpu + 1);
     int32_t result;
+    if (cpu < 0)
+        return 0;
+    set = CPU_ALLOC(cpu + 1);
     if (set == NULL)
         return -ENOMEM;
     CPU_ZERO_S(bytes, set);
@@ -47,38 +85,30 @@ static int32_t pin_self(int32_t cpu)
     return result;
 }
 
-static void set_state(struct satellite *self, uint32_t state)
+static int32_t begin(struct satellite *self)
 {
-    atomic_store(&self->state, state);
-    shim_futex_wake_word((uint32_t *)&self->state, 1);
-}
-
-static void block_once(struct satellite *self)
-{
-    uint32_t seen = atomic_load(&self->kicks);
-    /* stop is read after kicks: a stop that comes later changes kicks too. */
-    if (atomic_load(&self->stop) == 0)
-        shim_futex_wait_word((uint32_t *)&self->kicks, seen, -1);
+    char name[16];
+    int32_t result = pin_self((int32_t)self->where[SATELLITE_PIN_CPU]);
+    self->tid = (int32_t)syscall(SYS_gettid);
+    snprintf(name, sizeof(name), "ap_task_%d", (int)self->where[SATELLITE_CPU]);
+    prctl(PR_SET_NAME, name, 0, 0, 0);
+    return result < 0 ? result : self->kind->begin(self->own, self->where);
 }
 
 static void *satellite_main(void *argument)
 {
     struct satellite *self = argument;
-    self->tid = (int32_t)syscall(SYS_gettid);
-    prctl(PR_SET_NAME, "satellite", 0, 0, 0);
-    self->error = pin_self(self->cpu);
-    if (self->error != 0) {
-        set_state(self, 2);
+    int32_t index = begin(self), result = 0;
+    atomic_store(&self->word_index, index);
+    shim_futex_wake_word((uint32_t *)&self->word_index, 1);
+    if (index < 0)
         return NULL;
+    while ((result == 0 || result == -ESTALE || result == -EINTR) && !atomic_load(&self->stop)) {
+        atomic_fetch_add_explicit(&self->gives, 1, memory_order_relaxed);
+        result = self->kind->give(self->own);
     }
-    set_state(self, 1);
-    while (atomic_load(&self->stop) == 0) {
-        if (self->mode == SATELLITE_BLOCK)
-            block_once(self);
-        else
-            sched_yield();
-        atomic_fetch_add_explicit(&self->loops, 1, memory_order_relaxed);
-    }
+    if (self->kind->end != NULL)
+        self->kind->end(self->own);
     return NULL;
 }
 
@@ -94,67 +124,85 @@ static int32_t create_thread(struct satellite *self)
     return result;
 }
 
-/* Returns a handle once the thread is on its CPU, or -errno; nothing is left behind then. */
-SHIM_API double shim_satellite_start(int32_t cpu, int32_t mode)
+static struct satellite *allocate(int32_t kind, const double *where)
+{
+    struct satellite *self = calloc(1, sizeof(*self));
+    if (self == NULL)
+        return NULL;
+    self->kind = KINDS[kind];
+    self->where = where;
+    self->word_index = STARTING;
+    self->own = calloc(1, self->kind->own_bytes);
+    if (self->own != NULL)
+        return self;
+    free(self);
+    return NULL;
+}
+
+static void release(struct satellite *self)
+{
+    free(self->own);
+    free(self);
+}
+
+/* Returns a handle once the thread is the agent, or -errno; nothing is left behind then. */
+SHIM_API double shim_satellite_start(int32_t kind, const double *where)
 {
     struct satellite *self;
-    int32_t error;
-    if (cpu < 0 || cpu > MAX_CPU_NUMBER)
+    int32_t result;
+    if (kind < 0 || kind >= (int32_t)(sizeof(KINDS) / sizeof(KINDS[0])) ||
+        !(where[SATELLITE_CPU] >= 0 && where[SATELLITE_CPU] <= MAX_CPU_NUMBER))
         return -EINVAL;
-    if (mode != SATELLITE_YIELD && mode != SATELLITE_BLOCK)
-        return -EINVAL;
-    self = calloc(1, sizeof(*self));
+    self = allocate(kind, where);
     if (self == NULL)
         return -ENOMEM;
-    self->cpu = cpu;
-    self->mode = mode;
-    error = create_thread(self);
-    if (error == 0) {
-        while (atomic_load(&self->state) == 0)
-            shim_futex_wait_word((uint32_t *)&self->state, 0, -1);
-        if (atomic_load(&self->state) == 1)
+    result = create_thread(self);
+    if (result == 0) {
+        while ((result = atomic_load(&self->word_index)) == STARTING)
+            shim_futex_wait_word((uint32_t *)&self->word_index, (uint32_t)STARTING, -1);
+        if (result >= 0)
             return (double)(uintptr_t)self;
         pthread_join(self->thread, NULL);
-        error = self->error;
     }
-    free(self);
-    return error;
+    release(self);
+    return result;
 }
 
-SHIM_API int32_t shim_satellite_tid(double handle)
-{
-    struct satellite *self = shim_pointer(handle);
-    return self == NULL ? -EINVAL : self->tid;
-}
-
-/* Times the thread has yielded, or has been woken. */
-SHIM_API double shim_satellite_loops(double handle)
-{
-    struct satellite *self = shim_pointer(handle);
-    return self == NULL ? -EINVAL : (double)atomic_load(&self->loops);
-}
-
-/* Wakes a blocked satellite once. Returns the number of threads woken. */
-SHIM_API int32_t shim_satellite_kick(double handle)
+/* Of a satellite: 0 index of its status word, 1 thread id, 2 times it gave its CPU away. */
+SHIM_API int32_t shim_satellite_info(double handle, int32_t what)
 {
     struct satellite *self = shim_pointer(handle);
     if (self == NULL)
         return -EINVAL;
-    atomic_fetch_add(&self->kicks, 1);
-    return shim_futex_wake_word((uint32_t *)&self->kicks, 1);
+    if (what == 0)
+        return atomic_load(&self->word_index);
+    return what == 1 ? self->tid : (int32_t)atomic_load(&self->gives);
 }
 
-/* Stops the thread, waits for its end and frees the handle. */
+/* Wakes it once. */
+SHIM_API int32_t shim_satellite_wake(double handle)
+{
+    struct satellite *self = shim_pointer(handle);
+    if (self == NULL)
+        return -EINVAL;
+    self->kind->wake(self->own);
+    return 0;
+}
+
+/* Ends the thread, waits for its end and frees the handle; -ETIMEDOUT leaves it as it is. */
 SHIM_API int32_t shim_satellite_stop(double handle)
 {
     struct satellite *self = shim_pointer(handle);
-    int32_t result;
+    int32_t result = ETIMEDOUT;
     if (self == NULL)
         return -EINVAL;
     atomic_store(&self->stop, 1);
-    shim_satellite_kick(handle);
-    result = -pthread_join(self->thread, NULL);
+    for (int32_t n = 0; n < STOP_TRIES && result == ETIMEDOUT; n++) {
+        struct timespec deadline = shim_deadline(WAKE_AGAIN_NS);
+        self->kind->wake(self->own);
+        result = pthread_clockjoin_np(self->thread, NULL, CLOCK_MONOTONIC, &deadline);
+    }
     if (result == 0)
-        free(self);
-    return result;
+        release(self);
+    return -result;
 }

@@ -6,6 +6,7 @@
  */
 import {
   type Abi,
+  becomeAgentCommand,
   createSwRegionCommand,
   DESTROY_COMMAND,
   DISCOVER_TASKS_COMMAND,
@@ -17,6 +18,7 @@ import {
   QUEUE_NELEMS_WORD,
   SW_REGION_CAPACITY_WORD,
   SW_REGION_ID_WORD,
+  SW_REGION_START_WORD,
   SW_REGION_VERSION_WORD,
 } from "../../ffi/abi/constants.ts";
 import {
@@ -34,7 +36,7 @@ import { HARDWARE_MEMORY } from "../../ffi/memory.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
 import { MAX_CPU_COUNT } from "../../lib/limits.ts";
 import { StatusWordTable } from "../../lib/status_word.ts";
-import type { MappedEnclave, MemoryRegion } from "../agent_spec.ts";
+import type { MappedEnclave, MemoryRegion, Satellite } from "../agent_spec.ts";
 import {
   EAGAIN,
   EBADF,
@@ -247,6 +249,15 @@ export class GhostEnclave implements MappedEnclave {
   /** See {@linkcode MappedEnclave.agentDied}. */
   agentDied(cpu: number): void {
     this.#ioctls.ping(cpu);
+  }
+
+  /** See {@linkcode MappedEnclave.startSatellite}. */
+  startSatellite(cpu: number, queue_id: number): Satellite | number {
+    const command = becomeAgentCommand(this.#abi, cpu, queue_id);
+    const words_address = this.#status.region.address +
+      this.#status.words[SW_REGION_START_WORD];
+    const plan = { cpu, ctl_fd: this.#ctl_fd, command, words_address };
+    return this.#host.startSatellite?.(plan) ?? -ENODEV;
   }
 
   /** See {@linkcode EnclaveControl.agentStatusIndex}. */

@@ -7,6 +7,19 @@
  *
  * @module
  */
+import type { NativeSatellite } from "../../ffi/satellite.ts";
+
+/** What an agent that runs no policy is told. */
+export interface GhostSatellitePlan {
+  /** Its CPU. */
+  readonly cpu: number;
+  /** The enclave's `ctl`, open for writing. */
+  readonly ctl_fd: number;
+  /** The `become agent` command. */
+  readonly command: string;
+  /** Where the first status word is mapped. */
+  readonly words_address: number;
+}
 
 /** The host as kernels/ghost sees it. */
 export interface GhostHost {
@@ -63,4 +76,6 @@ export interface GhostHost {
   currentCpu(): number;
   /** Mounts ghostfs. */
   mountGhostfs(path: string): number;
+  /** Starts an agent that runs no policy; left out where there are no native threads. */
+  startSatellite?(plan: GhostSatellitePlan): NativeSatellite | number;
 }

@@ -4,6 +4,12 @@
  * @module
  */
 import {
+  GHOST_IOC_RUN,
+  GHOST_IOC_SW_GET_INFO,
+  SCHED_GHOST,
+  STATUS_WORD_BYTES,
+} from "../../ffi/abi/constants.ts";
+import {
   CLOCK_MONOTONIC,
   CPU_MASK_BYTES,
   EFD_CLOEXEC,
@@ -14,12 +20,14 @@ import {
   O_CLOEXEC,
   PROT_READ,
   PROT_WRITE,
+  SCHED_RESET_ON_FORK,
   TFD_CLOEXEC,
 } from "../../ffi/linux.ts";
+import { type NativeSatellite, SATELLITE_GHOST, startSatellite } from "../../ffi/satellite.ts";
 import { bufferAt, loadShim, type Shim } from "../../ffi/shim.ts";
 import { cString } from "../../ffi/symbols.ts";
 import { EINTR, ENOENT } from "../kernel.ts";
-import type { GhostHost } from "./ghost_host.ts";
+import type { GhostHost, GhostSatellitePlan } from "./ghost_host.ts";
 
 /** Numbers of system calls that have no function of their own in the shim. */
 const SYSCALLS = {
@@ -153,6 +161,21 @@ class ShimHost implements GhostHost {
     const type_address = bufferAddress(type);
     const target_address = bufferAddress(target);
     return syscall(this.#numbers.mount, type_address, target_address, type_address, 0, 0, 0);
+  }
+
+  startSatellite(plan: GhostSatellitePlan): NativeSatellite | number {
+    const command = cString(plan.command);
+    const where = [
+      plan.ctl_fd,
+      this.#shim.bufferAddress(command),
+      SCHED_GHOST | SCHED_RESET_ON_FORK,
+      GHOST_IOC_SW_GET_INFO,
+      GHOST_IOC_RUN,
+      plan.words_address,
+      STATUS_WORD_BYTES,
+    ];
+    const { cpu } = plan;
+    return startSatellite(this.#shim, { kind: SATELLITE_GHOST, cpu, pin_cpu: cpu, where });
   }
 }
 

@@ -10,6 +10,7 @@ import { CPU_DATA_BYTES } from "../../ffi/abi/constants.ts";
 import { check } from "../../ffi/errors.ts";
 import { HARDWARE_MEMORY, type Memory } from "../../ffi/memory.ts";
 import { loadPeer, type PeerLibrary } from "../../ffi/peer.ts";
+import { SATELLITE_PEER, startSatellite } from "../../ffi/satellite.ts";
 import { bufferAt, loadShim } from "../../ffi/shim.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
 import type {
@@ -206,16 +207,8 @@ export class PeerEnclave implements MappedEnclave {
 
   /** See {@linkcode MappedEnclave.startSatellite}. */
   startSatellite(cpu: number, queue_id: number): Satellite | number {
-    const native = this.#native;
-    const satellite = native.satelliteStart(this.handle, cpu, queue_id);
-    if (satellite < 0) return satellite;
-    return {
-      cpu,
-      status_index: native.satelliteInfo(satellite, 0),
-      tid: native.satelliteInfo(satellite, 1),
-      yieldCount: () => native.satelliteInfo(satellite, 2),
-      stop: () => void native.satelliteStop(satellite),
-    };
+    const where = [this.handle, queue_id];
+    return startSatellite(loadShim(), { kind: SATELLITE_PEER, cpu, pin_cpu: -1, where });
   }
 
   /** See {@linkcode EnclaveControl.setOnline}. */

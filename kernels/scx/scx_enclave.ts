@@ -15,11 +15,12 @@ import {
   RING_SLOT_BYTES,
 } from "../../ffi/abi/constants.ts";
 import { HARDWARE_MEMORY } from "../../ffi/memory.ts";
-import { bufferAt } from "../../ffi/shim.ts";
+import { SATELLITE_SCX, startSatellite } from "../../ffi/satellite.ts";
+import { bufferAt, loadShim } from "../../ffi/shim.ts";
 import { tidOf } from "../../lib/gtid.ts";
 import { assertInvariant } from "../../lib/invariant.ts";
 import { StatusWordTable } from "../../lib/status_word.ts";
-import type { MappedEnclave, MemoryRegion } from "../agent_spec.ts";
+import type { MappedEnclave, MemoryRegion, Satellite } from "../agent_spec.ts";
 import { EBADF, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EXDEV, type Queue } from "../kernel.ts";
 import { joinThread, leaveExt } from "./membership.ts";
 import {
@@ -31,7 +32,7 @@ import {
   SW_REGION_BYTES,
   TURN_BYTES,
 } from "./scx_layout.ts";
-import { ScxAgentPort } from "./scx_port.ts";
+import { placeNumbers, ScxAgentPort } from "./scx_port.ts";
 import type { ScxProgram } from "./scx_program.ts";
 
 const PAGE_BYTES = 4096;
@@ -207,6 +208,22 @@ export class ScxEnclave implements MappedEnclave {
       status_address: this.status_region.address,
       cpu_data_address: this.cpu_data_region.address,
     });
+  }
+
+  /** See {@linkcode MappedEnclave.startSatellite}. */
+  startSatellite(cpu: number, queue_id: number): Satellite | number {
+    if (this.#gone() < 0) return -ENODEV;
+    const { control_fd, enclave } = this.port_handles;
+    const words_address = this.status_region.address;
+    const place = placeNumbers({
+      handles: this.port_handles,
+      cpu,
+      queue_id,
+      status_address: words_address,
+      cpu_data_address: this.cpu_data_region.address,
+    });
+    const where = [control_fd, enclave, words_address, ...place];
+    return startSatellite(loadShim(), { kind: SATELLITE_SCX, cpu, pin_cpu: cpu, where });
   }
 
   /** See {@linkcode EnclaveControl.associateAgent}. */

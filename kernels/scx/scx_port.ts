@@ -29,6 +29,23 @@ export interface ScxPlace {
   readonly cpu_data_address: number;
 }
 
+/** A place as the numbers of `becomeAgent`, in the order of the `enum` in scx_agent.c. */
+export function placeNumbers(place: ScxPlace): Float64Array<ArrayBuffer> {
+  const { handles, cpu, queue_id, status_address, cpu_data_address } = place;
+  return Float64Array.of(
+    handles.commit_fd,
+    handles.control_fd,
+    handles.doorbells_fd,
+    handles.enclave,
+    cpu,
+    queue_id,
+    status_address,
+    cpu_data_address,
+    handles.turns,
+    handles.spin_ns,
+  );
+}
+
 /** One agent's port. */
 export class ScxAgentPort implements DryRunPort {
   /** See {@linkcode AgentPort.cpu}. */
@@ -54,21 +71,9 @@ export class ScxAgentPort implements DryRunPort {
 
   /** Makes the calling thread the agent of a CPU; the port, or −errno. */
   static become(place: ScxPlace): ScxAgentPort | number {
-    const { handles, cpu, queue_id, status_address, cpu_data_address } = place;
     const native = loadScx();
-    const handle = native.becomeAgent(Float64Array.of(
-      handles.commit_fd,
-      handles.control_fd,
-      handles.doorbells_fd,
-      handles.enclave,
-      cpu,
-      queue_id,
-      status_address,
-      cpu_data_address,
-      handles.turns,
-      handles.spin_ns,
-    ));
-    return handle < 0 ? handle : new ScxAgentPort(handle, cpu, native.agentWord(handle));
+    const handle = native.becomeAgent(placeNumbers(place));
+    return handle < 0 ? handle : new ScxAgentPort(handle, place.cpu, native.agentWord(handle));
   }
 
   /** A port of the same class whose calls have no effect, to warm up with. */
