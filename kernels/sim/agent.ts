@@ -261,7 +261,6 @@ export class SimAgent implements AgentPort {
     if ((run_flags & ~RTLA_ON_IDLE) !== 0 && has_rule("yield.flags")) return -EINVAL;
     if (this.isGone()) return -EINVAL;
     if (agent_barrier !== this.barrier() && has_rule("yield.agent_barrier")) return -ESTALE;
-    this.enclave.commits.commitAtSchedule(this);
     this.#block((run_flags & RTLA_ON_IDLE) !== 0 && has_rule("yield.rtla_on_idle"));
     return 0;
   }

@@ -22,6 +22,7 @@ const { storeU64 } = memory;
 const {
   COMMIT_AT_FLAGS,
   COMMIT_AT_SCHEDULE,
+  COMMIT_AT_TXN_COMMIT,
   ELIDE_AGENT_BARRIER_INC,
   ELIDE_PREEMPT,
   GHOST_IDLE_GTID,
@@ -44,7 +45,7 @@ const {
 } = abi_constants;
 const { TXN_STRIDE_WORDS } = transactions;
 const { EVENT_GREEDY, EVENT_RESCHED } = events;
-const { LATCHED, MODE_DEFAULT, MODE_GHOST, READY, RUNNING } = states;
+const { LATCHED, MODE_AGENT, MODE_DEFAULT, MODE_GHOST, READY, RUNNING } = states;
 
 /** Until a member of a sync group looks what to run. */
 const RENDEZVOUS_NS = 40;
@@ -89,10 +90,19 @@ export class Commits {
     return this.#finish(this.#machine.cpus[agent.cpu], agent, cost_ns) === COMPLETE;
   }
 
-  /** The agent gives its CPU away: what waits for that is committed (COMMIT_AT_SCHEDULE). */
-  commitAtSchedule(agent: SimAgent): void {
-    const waits = (this.#commitFlags(agent.cpu) & COMMIT_AT_SCHEDULE) !== 0;
-    if (waits && this.#machine.options.has_rule("commit.at_schedule")) this.commitLocal(agent);
+  /**
+   * A CPU has nothing to run: an open transaction that waits for that, or is greedy, is committed.
+   *
+   * @returns True if there is something to run now.
+   */
+  schedulePoint(cpu: SimCpu): boolean {
+    if (this.#words[cpu.id * TXN_STRIDE_WORDS + TXN_STATE_WORD] !== GHOST_TXN_READY) return false;
+    const { costs, has_rule } = this.#machine.options;
+    const waits = (this.#commitFlags(cpu.id) & COMMIT_AT_TXN_COMMIT) === 0;
+    if (!waits || cpu.agent === null || !has_rule("commit.at_schedule")) return false;
+    this.#claim(cpu.id);
+    this.#finish(cpu, null, costs.local_schedule_ns);
+    return cpu.latched !== null;
   }
 
   /** One COMMIT_TXN call for the record of another CPU. */
@@ -167,7 +177,8 @@ export class Commits {
     const { costs, faults } = this.#machine.options;
     const target_ns = costs.remote_target_ns + (count - 1) * costs.group_target_extra_ns;
     const state = this.#finish(target, caller, target_ns);
-    if (state !== COMPLETE) return state;
+    // The own record's task runs when its agent gives the CPU away.
+    if (state !== COMPLETE || caller?.cpu === target.id) return state;
     const flight_ns = costs.remote_total_ns - costs.remote_agent_ns - costs.remote_target_ns;
     const late_ns = faults.roll("ipi_late") ? faults.below(500_000) : 0;
     const at_ns = this.#machine.now_ns + flight_ns + late_ns;
@@ -179,9 +190,9 @@ export class Commits {
   greedyPoint(cpu: SimCpu): void {
     const state = this.#words[cpu.id * TXN_STRIDE_WORDS + TXN_STATE_WORD];
     if (state < 0 || state === GHOST_TXN_READY) return;
-    if (this.#finish(cpu, null, this.#machine.options.costs.remote_target_ns) < 0) {
-      this.#machine.resched(cpu);
-    }
+    this.#finish(cpu, null, this.#machine.options.costs.remote_target_ns);
+    // A running agent finds what was latched for it when it yields.
+    if (cpu.mode !== MODE_AGENT) this.#machine.resched(cpu);
   }
 
   /** A tick of a CPU under commit_at_tick: an open greedy transaction is decided. */
@@ -311,7 +322,6 @@ export class Commits {
     cpu.latched_flags = run_flags;
     cpu.commit_ns = machine.now_ns;
     storeU64(this.#words, cpu.id * TXN_STRIDE_WORDS + TXN_CPU_SEQNUM_WORD, ++cpu.seqnum);
-    machine.messages.taskLatched(cpu, thread);
   }
 
   #unlatch(thread: SimThread): void {
@@ -354,6 +364,7 @@ export class Commits {
       if (has_rule("sync.release")) {
         this.#words[cpu_id * TXN_STRIDE_WORDS + TXN_OWNER_WORD] = SYNC_GROUP_NOT_OWNED;
       }
+      if (cpu_id === agent.cpu) return;
       this.#machine.events.push(this.#machine.now_ns + RENDEZVOUS_NS, EVENT_RESCHED, cpu_id, 0);
     });
     return 1;

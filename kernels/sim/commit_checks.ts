@@ -37,7 +37,7 @@ const {
   RTLA_ON_IDLE,
   RUN_FLAGS_ALL,
 } = abi_constants;
-const { DEAD, LATCHED, MODE_DEFAULT, MODE_GHOST, READY, RUNNING } = states;
+const { DEAD, LATCHED, MODE_AGENT, MODE_DEFAULT, MODE_GHOST, READY, RUNNING } = states;
 
 const BOTH_BARRIER_FLAGS = ELIDE_AGENT_BARRIER_INC | INC_AGENT_BARRIER_ON_FAILURE;
 
@@ -200,7 +200,9 @@ function cpuFaults(c: Candidate): number {
   if (!c.is_permitted) faults |= 1 << PERMITTED;
   const keeps_task = (c.run_flags & DO_NOT_PREEMPT) !== 0;
   if (keeps_task && cpu.mode === MODE_GHOST) faults |= 1 << DO_NOT_PREEMPT_CHECK;
-  if (cpu.mode === MODE_DEFAULT || cpu.waiting.length > 0) faults |= 1 << CPU_AVAILABLE;
+  // A thread that waits behind a running agent refuses nothing: it gets the CPU before the task.
+  const is_behind = cpu.waiting.length > 0 && cpu.mode !== MODE_AGENT;
+  if (cpu.mode === MODE_DEFAULT || is_behind) faults |= 1 << CPU_AVAILABLE;
   if (c.is_agent_stale) faults |= 1 << AGENT_BARRIER;
   return faults;
 }

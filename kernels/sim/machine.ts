@@ -384,7 +384,7 @@ export class SimMachine {
   #pick(cpu: SimCpu): boolean {
     const agent = cpu.agent;
     const agent_ready = agent !== null && agent.wantsCpu();
-    if (agent_ready && cpu.mode === MODE_AGENT) return false;
+    if (agent_ready && cpu.mode === MODE_AGENT) return this.messages.latchedUnderAgent(cpu);
     const preempted_by_higher = agent_ready ||
       (cpu.waiting.length > 0 && cpu.mode !== MODE_DEFAULT);
     if (preempted_by_higher) {
@@ -413,6 +413,7 @@ export class SimMachine {
     }
     if (cpu.latched !== null) return this.#runLatched(cpu);
     if (cpu.mode === MODE_GHOST) return false;
+    if (cpu.enclave !== null && cpu.enclave.commits.schedulePoint(cpu)) return true;
     if (cpu.mode !== MODE_IDLE) this.#setMode(cpu, MODE_IDLE, null);
     const is_asked = (cpu.run_flags & RTLA_ON_IDLE) !== 0 &&
       this.options.has_rule("run.rtla_on_idle");

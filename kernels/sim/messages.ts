@@ -20,6 +20,7 @@ import * as states from "./thread.ts";
 const { storeU64 } = memory;
 const { PAYLOAD } = abi_tables;
 const {
+  DEFER_LATCHED_PREEMPTION_BY_AGENT,
   GHOST_SW_BOOST_PRIO,
   GHOST_SW_CPU_AVAIL,
   GHOST_SW_F_CANFREE,
@@ -259,7 +260,26 @@ export class Messages {
     const thread = cpu.latched as SimThread;
     cpu.latched = null;
     thread.setState(READY);
+    const is_asked = (cpu.latched_flags & SEND_TASK_ON_CPU) !== 0;
+    // Before ABI 78 the message says of a task, too, that it was latched and did not run.
+    if (is_asked && this.#machine.options.abi.version < ON_CPU_SINCE) {
+      this.#sendOnCpu(cpu, thread, true);
+    }
     this.taskPreempted(cpu, thread, true);
+  }
+
+  /**
+   * Something happened on a CPU whose agent runs: a task that is latched there does not wait for
+   * the agent's yield. True if there was one.
+   */
+  latchedUnderAgent(cpu: SimCpu): boolean {
+    if (cpu.latched === null || !this.#machine.options.has_rule("latch.agent_preempts")) {
+      return false;
+    }
+    const may_wait = (cpu.latched_flags & DEFER_LATCHED_PREEMPTION_BY_AGENT) !== 0;
+    if (may_wait && cpu.waiting.length === 0) return false;
+    this.latchedPreempted(cpu);
+    return true;
   }
 
   /** A latched task could not be switched to; false if the ABI has no message for it. */
@@ -279,24 +299,24 @@ export class Messages {
 
   /** A committed task is on its CPU; told only if the transaction asked. */
   taskOnCpu(cpu: SimCpu, thread: SimThread): void {
-    if (this.#machine.options.abi.version < ON_CPU_SINCE) return;
-    this.#sendOnCpu(cpu, thread, cpu.run_flags);
+    const asked = (cpu.run_flags & SEND_TASK_ON_CPU) !== 0;
+    if (asked || !this.#machine.options.has_rule("message.on_cpu_asked")) {
+      this.#sendOnCpu(cpu, thread, false);
+    }
   }
 
-  /** A task was committed to a CPU; told by old ABIs only, and only if the transaction asked. */
-  taskLatched(cpu: SimCpu, thread: SimThread): void {
-    if (this.#machine.options.abi.version >= ON_CPU_SINCE) return;
-    this.#sendOnCpu(cpu, thread, cpu.latched_flags);
-  }
-
-  #sendOnCpu(cpu: SimCpu, thread: SimThread, run_flags: number): void {
-    const asked = (run_flags & SEND_TASK_ON_CPU) !== 0;
-    if (!asked && this.#machine.options.has_rule("message.on_cpu_asked")) return;
+  #sendOnCpu(cpu: SimCpu, thread: SimThread, is_preempted: boolean): void {
+    const { abi } = this.#machine.options;
+    const is_latched = abi.version < ON_CPU_SINCE;
     const words = this.#begin(MSG_TASK_ON_CPU, thread.queue);
     const p = this.#payload;
-    storeU64(words, p + PAYLOAD.on_cpu_commit_time, cpu.commit_ns);
+    // TASK_LATCHED tells the time of the message.
+    const time_ns = is_latched ? this.#machine.now_ns : cpu.commit_ns;
+    if (is_latched) cpu.seqnum++;
+    storeU64(words, p + PAYLOAD.on_cpu_commit_time, time_ns);
     storeU64(words, p + CPU_SEQNUM, cpu.seqnum);
     words[p + PAYLOAD.on_cpu_cpu] = cpu.id;
+    if (is_preempted) words[p + PAYLOAD.on_cpu_cpu + 1] = 1;
     this.#sendTask(thread, cpu.id);
   }
 

@@ -44,6 +44,7 @@ export const RULES = {
   "commit.tick_off": "a tick commits only under commit_at_tick",
   "commit.tick_greedy_only": "a tick leaves transactions with COMMIT_AT_* flags alone",
   "commit.null_gtid": "gtid 0 takes the running task off the CPU",
+  "latch.agent_preempts": "a task latched while the CPU's agent runs is PREEMPT, was_latched",
   "group.own_last": "a group commit decides the caller's own record last",
   "group.own_poisoned": "the own record is POISONED if an earlier one of the group failed",
   "sync.all_or_none": "a sync group with one bad member runs none",

@@ -57,15 +57,8 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
   ["a thread's runtime in TASK_NEW counts from its start, not from its joining", [
     "TASK_NEW: gtid, runtime",
   ]],
-  ["the time in the message is a later one than the transaction's", [
-    "TASK_ON_CPU: with SEND_TASK_ON_CPU it tells commit time",
-  ]],
   ["with ELIDE_PREEMPT this kernel leaves the task's barrier alone too", [
     "ELIDE_PREEMPT: the displaced task sends no TASK_PREEMPT",
-  ]],
-  ["the suite's own pings and wake-ups move the barrier as well", [
-    "ping: it does not leave the agent's barrier as it was",
-    "sync group: INC_AGENT_BARRIER_ON_FAILURE",
   ]],
   ["times of the case are a simulated machine's, to the microsecond", [
     "status words: a task's word follows the task",

@@ -134,6 +134,7 @@ export class Lab {
     for (const [index, cpu] of agents.entries()) {
       await lab.until(() => lab.steps(cpu) > before[index], `a step on CPU ${cpu}`);
     }
+    await lab.idle(...agents);
     return lab;
   }
 
@@ -188,6 +189,12 @@ export class Lab {
     this.host.nudge(this.control, cpu);
   }
 
+  #setMask(cpu: number, cpus: readonly number[]): void {
+    const at = blockOf(cpu) + MASK;
+    this.#words.fill(0, at, at + 16);
+    for (const id of cpus) this.#words[at + (id >> 5)] |= 1 << (id & 31);
+  }
+
   /** {@linkcode call} with a set of CPUs. */
   callMask(
     cpu: number,
@@ -195,10 +202,33 @@ export class Lab {
     cpus: readonly number[],
     ...args: readonly number[]
   ): Promise<number> {
-    const at = blockOf(cpu) + MASK;
-    this.#words.fill(0, at, at + 16);
-    for (const id of cpus) this.#words[at + (id >> 5)] |= 1 << (id & 31);
+    this.#setMask(cpu, cpus);
     return this.call(cpu, op, ...args);
+  }
+
+  /**
+   * {@linkcode callMask} for records of which one is the agent's own: a real kernel runs that
+   * task within the call, which ends when the agent is woken.
+   */
+  async requestMask(
+    cpu: number,
+    op: number,
+    cpus: readonly number[],
+    ...args: readonly number[]
+  ): Promise<void> {
+    await this.#settle(cpu);
+    this.#setMask(cpu, cpus);
+    this.request(cpu, op, ...args);
+  }
+
+  /** Wakes an agent that is in a call; the call's result. */
+  async wokenResult(cpu: number): Promise<number> {
+    this.host.nudge(this.control, cpu);
+    const block = blockOf(cpu);
+    const { memory } = this.host.kernel;
+    const done = (): boolean => memory.acquire(this.#words, block + DONE) === this.#words[block];
+    await this.until(done, `the call on CPU ${cpu} returns`);
+    return this.#words[block + RESULT];
   }
 
   /** Makes an agent keep its CPU. */
@@ -214,12 +244,21 @@ export class Lab {
     await this.idle(cpu);
   }
 
-  /** Waits until an agent has given its CPU away. */
-  async idle(cpu: number): Promise<void> {
-    for (let before = -1; before !== this.steps(cpu);) {
-      before = this.steps(cpu);
+  /** Waits until some agents have given their CPUs away. */
+  async idle(...cpus: readonly number[]): Promise<void> {
+    const steps = (): string => cpus.map((cpu) => this.steps(cpu)).join();
+    for (let before = ""; before !== steps();) {
+      before = steps();
       await this.host.sleep(5_000);
     }
+  }
+
+  /**
+   * Waits for an agent that is about to sleep, unless it is held: one that is awake by chance
+   * would obey a command, and then be woken for it once more, off the task that it chose.
+   */
+  async #settle(cpu: number): Promise<void> {
+    if (this.#words[blockOf(cpu) + HELD] === 0) await this.idle(cpu);
   }
 
   /** Sets the flags of an agent's yields. */
@@ -314,6 +353,7 @@ export class Lab {
    * @param difference What to add to the agent's present barrier.
    */
   async commitLocal(cpu: number, fields: TxnFields, difference = 0): Promise<number> {
+    await this.#settle(cpu);
     this.fill(cpu, fields);
     await this.call(cpu, LOCAL_COMMIT, difference);
     return await this.decided(cpu);

@@ -10,7 +10,6 @@ import {
   DO_NOT_PREEMPT,
   ELIDE_AGENT_BARRIER_INC,
   ELIDE_PREEMPT,
-  GHOST_SW_BOOST_PRIO,
   GHOST_SW_TASK_RUNNABLE,
   GHOST_TXN_AGENT_STALE,
   GHOST_TXN_COMPLETE,
@@ -360,22 +359,6 @@ const CPU_VIOLATIONS: readonly Violation[] = [
     },
   },
   {
-    name: "commit: a local commit while a thread of a higher class waits is CPU_UNAVAIL",
-    rule: "commit.cpu_avail",
-    state: GHOST_TXN_CPU_UNAVAIL,
-    place: 16,
-    parts: ["cpu"],
-    apply: async (attempt) => {
-      const { lab } = attempt;
-      await lab.hold(COMMITTER);
-      await lab.occupy(COMMITTER);
-      const boosted = (): boolean => (lab.agentFlags(COMMITTER) & GHOST_SW_BOOST_PRIO) !== 0;
-      await lab.until(boosted, "the agent's priority is boosted");
-      attempt.cpu = COMMITTER;
-      attempt.caller = "local";
-    },
-  },
-  {
     name: "commit: a local commit with an agent barrier that moved on is AGENT_STALE",
     rule: "commit.agent_barrier",
     state: GHOST_TXN_AGENT_STALE,
@@ -400,7 +383,7 @@ function combinable(first: Violation, second: Violation): boolean {
   if (first.parts.some((part) => second.parts.includes(part))) return false;
   // A stale agent barrier is one of a local commit, which the agent of another CPU cannot make.
   const local = second.rule === "commit.agent_barrier";
-  const bound = first.parts.includes("cpu") && !first.name.includes("a local commit");
+  const bound = first.parts.includes("cpu");
   return !(local && (bound || first.parts.includes("caller")));
 }
 

@@ -8,7 +8,9 @@ import {
   ALLOW_TASK_ONCPU,
   COMMIT_AT_SCHEDULE,
   COMMIT_AT_TXN_COMMIT,
+  DEFER_LATCHED_PREEMPTION_BY_AGENT,
   ELIDE_AGENT_BARRIER_INC,
+  GHOST_SW_BOOST_PRIO,
   GHOST_TXN_ABORTED,
   GHOST_TXN_COMPLETE,
   GHOST_TXN_NO_AGENT,
@@ -24,7 +26,7 @@ import { TXN_STRIDE_WORDS, txnClaimed } from "../../../lib/transaction.ts";
 import { COMMIT, NOTHING } from "../agent_commands.ts";
 import type { ContractCase } from "../contract.ts";
 import { expect, expectBetween, expectEqual } from "../expect.ts";
-import { BUSY, Lab, type TxnFields } from "../lab.ts";
+import { BUSY, isAbout, Lab, type TxnFields } from "../lab.ts";
 import { expectFields } from "../payloads.ts";
 
 /** Longer than any interrupt takes. */
@@ -180,8 +182,10 @@ const POINT_CASES: readonly ContractCase[] = [
     requires: ["ticks"],
     cpu_count: 2,
     run: async (host) => {
-      const lab = await Lab.open(host);
+      // Nothing else may happen on the CPU: a greedy transaction is committed at any chance.
+      const lab = await Lab.open(host, { queues: "polled" });
       expectEqual(lab.control.writeTunable("deliver_ticks", 1), 0, "deliver_ticks");
+      await lab.runOn(1, lab.task());
       lab.openTxn(1, { thread: lab.task(), commit_flags: 0 });
       await host.sleep(TICKS_NS);
       expectEqual(lab.txns.state(1), GHOST_TXN_READY, "state");
@@ -218,6 +222,21 @@ const POINT_CASES: readonly ContractCase[] = [
 ];
 
 const LOCAL_CASES: readonly ContractCase[] = [
+  {
+    name: "local commit: with a thread of a higher class waiting, the task is PREEMPT, was_latched",
+    cpu_count: 1,
+    run: async (host) => {
+      const lab = await Lab.open(host);
+      const thread = lab.task();
+      await lab.hold(0);
+      host.occupy(0);
+      const boosted = (): boolean => (lab.agentFlags(0) & GHOST_SW_BOOST_PRIO) !== 0;
+      await lab.until(boosted, "the agent's priority is boosted");
+      expectEqual(await lab.commitLocal(0, { thread }), GHOST_TXN_COMPLETE, "state");
+      const message = await lab.message(MSG_TASK_PREEMPT, thread);
+      expectFields(host.kernel.abi.version, message, { cpu: 0, was_latched: 1 });
+    },
+  },
   {
     name: "local commit: the agent gives its CPU away and is not stepped until it is woken",
     cpu_count: 1,
@@ -290,18 +309,40 @@ const THREAD_CASES: readonly ContractCase[] = [
     },
   },
   {
-    name: "a latched task that is displaced before it ran is PREEMPT with was_latched",
+    name: "a task that is latched while the CPU's agent runs is PREEMPT with was_latched",
+    rule: "latch.agent_preempts",
+    negative: true,
+    cpu_count: 2,
+    run: async (host) => {
+      const lab = await Lab.open(host);
+      const thread = lab.task();
+      await lab.hold(1);
+      expectEqual(await lab.commit(0, 1, { thread }), GHOST_TXN_COMPLETE, "state");
+      const message = await lab.message(MSG_TASK_PREEMPT, thread);
+      expectFields(host.kernel.abi.version, message, { cpu: 1, was_latched: 1 });
+      await lab.release(1);
+      expect(!lab.isOnCpu(thread), "it does not run");
+    },
+  },
+  {
+    name: "DEFER_LATCHED_PREEMPTION_BY_AGENT: a latched task that is displaced is PREEMPT",
     cpu_count: 2,
     run: async (host) => {
       const lab = await Lab.open(host);
       const [first, second] = [lab.task(), lab.task()];
+      const run_flags = DEFER_LATCHED_PREEMPTION_BY_AGENT;
       await lab.hold(1);
-      expectEqual(await lab.commit(0, 1, { thread: first }), GHOST_TXN_COMPLETE, "first");
-      expectEqual(await lab.commit(0, 1, { thread: second }), GHOST_TXN_COMPLETE, "second");
+      for (const thread of [first, second]) {
+        const state = await lab.commit(0, 1, { thread, run_flags });
+        expectEqual(state, GHOST_TXN_COMPLETE, "state");
+      }
       const message = await lab.message(MSG_TASK_PREEMPT, first);
       expectFields(host.kernel.abi.version, message, { cpu: 1, was_latched: 1 });
       await lab.release(1);
-      await lab.until(() => lab.isOnCpu(second), "the second task runs");
+      // Meanwhile a tick may have come, which the flag does not outlast.
+      const isTold = (): boolean =>
+        lab.log.some((one) => one.type === MSG_TASK_PREEMPT && isAbout(one, second));
+      await lab.until(() => lab.isOnCpu(second) || isTold(), "the second task runs or is told off");
     },
   },
   {

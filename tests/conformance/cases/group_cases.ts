@@ -50,7 +50,8 @@ const GROUP_CASES: readonly ContractCase[] = [
     },
   },
   {
-    name: "group commit: the own record is committed too, and runs when the agent yields",
+    name:
+      "group commit: the own record is committed too, and runs when the agent gives its CPU away",
     requires: ["group_commit"],
     cpu_count: 2,
     run: async (host) => {
@@ -58,9 +59,9 @@ const GROUP_CASES: readonly ContractCase[] = [
       const [mine, other] = [lab.task(), lab.task()];
       lab.fill(0, { thread: mine });
       lab.openTxn(1, { thread: other });
-      await lab.callMask(0, COMMIT_GROUP, [0, 1], WITH_OWN);
-      expectEqual(states(lab, [0, 1]), [GHOST_TXN_COMPLETE, GHOST_TXN_COMPLETE], "states");
+      await lab.requestMask(0, COMMIT_GROUP, [0, 1], WITH_OWN);
       await lab.until(() => lab.isOnCpu(mine) && lab.isOnCpu(other), "both tasks run");
+      expectEqual(states(lab, [0, 1]), [GHOST_TXN_COMPLETE, GHOST_TXN_COMPLETE], "states");
     },
   },
   {
@@ -204,7 +205,7 @@ const SYNC_CASES: readonly ContractCase[] = [
     },
   },
   {
-    name: "sync group: the own record runs when the agent yields",
+    name: "sync group: the own record runs when the agent gives its CPU away",
     requires: ["sync_group"],
     cpu_count: 2,
     run: async (host) => {
@@ -212,8 +213,9 @@ const SYNC_CASES: readonly ContractCase[] = [
       const [mine, other] = [lab.task(), lab.task()];
       lab.fill(0, { thread: mine });
       lab.openTxn(1, { thread: other });
-      expectEqual(await lab.callMask(0, COMMIT_SYNC, [0, 1], WITH_OWN), 1, "result");
+      await lab.requestMask(0, COMMIT_SYNC, [0, 1], WITH_OWN);
       await lab.until(() => lab.isOnCpu(mine) && lab.isOnCpu(other), "both tasks run");
+      expectEqual(await lab.wokenResult(0), 1, "result");
     },
   },
   {

@@ -22,7 +22,8 @@ import {
 import type { ContractCase } from "../contract.ts";
 import { expect, expectBetween, expectEqual } from "../expect.ts";
 import type { ThreadAction } from "../host.ts";
-import { BUSY, Lab } from "../lab.ts";
+import type { LoggedMessage } from "../case_memory.ts";
+import { BUSY, isAbout, Lab } from "../lab.ts";
 import { expectFields, fieldsOf, gtidNumber } from "../payloads.ts";
 
 const ALL_ABIS = [69, 84, 90, 91] as const;
@@ -314,6 +315,9 @@ const SWITCH_CASES: readonly ContractCase[] = [
   },
 ];
 
+/** From this version on the message is TASK_ON_CPU; before, TASK_LATCHED. */
+const ON_CPU_SINCE = 78;
+
 const ON_CPU_CASES: readonly ContractCase[] = [
   {
     name: "TASK_ON_CPU: with SEND_TASK_ON_CPU it tells commit time, cpu_seqnum and CPU",
@@ -326,29 +330,39 @@ const ON_CPU_CASES: readonly ContractCase[] = [
       const state = await lab.commit(0, 1, { thread, run_flags: SEND_TASK_ON_CPU });
       expectEqual(state, GHOST_TXN_COMPLETE, "state");
       const message = await lab.message(MSG_TASK_ON_CPU, thread);
-      expectFields(host.kernel.abi.version, message, {
-        gtid: gtidNumber(thread),
-        commit_time: lab.txns.commitTimeNs(1),
-        cpu: 1,
-      });
+      const { version } = host.kernel.abi;
+      expectFields(version, message, { gtid: gtidNumber(thread), cpu: 1 });
+      // TASK_LATCHED of old ABIs tells its own time.
+      const commit_ns = lab.txns.commitTimeNs(1);
+      const until_ns = version < ON_CPU_SINCE ? host.nowNs() : commit_ns;
+      expectBetween(fieldsOf(version, message).commit_time, commit_ns, until_ns, "commit_time");
     },
   },
   {
-    name: "TASK_ON_CPU: it is not sent before the task runs; TASK_LATCHED of ABI 69 is",
+    name: "TASK_ON_CPU: it is not sent of a task that did not run, but by ABI 69, as preempted",
     requires: ["on_cpu_message"],
     abi_versions: ALL_ABIS,
     cpu_count: 2,
     run: async (host) => {
       const lab = await Lab.open(host);
+      const { version } = host.kernel.abi;
       const thread = lab.task();
       await lab.hold(1);
       await lab.commit(0, 1, { thread, run_flags: SEND_TASK_ON_CPU });
-      const types = (await lab.messagesOf(thread)).map((message) => message.type);
-      const is_latched_message = host.kernel.abi.version < 78;
-      expectEqual(types.includes(MSG_TASK_ON_CPU), is_latched_message, "sent while latched");
+      await lab.message(MSG_TASK_PREEMPT, thread);
+      const told = (): LoggedMessage[] =>
+        lab.log.filter((message) => message.type === MSG_TASK_ON_CPU && isAbout(message, thread));
+      const preempted = told().map((message) => fieldsOf(version, message).latched_preempt);
+      expectEqual(
+        preempted,
+        version < ON_CPU_SINCE ? [1] : [],
+        "told of the task that did not run",
+      );
       await lab.release(1);
+      await lab.commit(0, 1, { thread, run_flags: SEND_TASK_ON_CPU });
       await lab.until(() => lab.isOnCpu(thread), "the task runs");
-      await lab.message(MSG_TASK_ON_CPU, thread);
+      await lab.messages();
+      expectEqual(told().length, preempted.length + 1, "messages");
     },
   },
   {
