@@ -12,7 +12,7 @@ import type { CpuRaw } from "../kernels/kernel.ts";
 import type { AgentContext } from "./agent_context.ts";
 import { CPU_MASK_WORD_COUNT } from "./limits.ts";
 import { AGAIN, type PolicyDefinition, RUN_LOCAL, type Verdict } from "./policy.ts";
-import { roleCandidates } from "./role_candidates.ts";
+import { type GlobalRole, roleCandidates } from "./role_candidates.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { ColumnType } from "./shared_state.ts";
 
@@ -28,13 +28,13 @@ export const GLOBAL_COLUMNS: Readonly<Record<string, ColumnType>> = {
 /**
  * What the definitions of all centralized policies have in common.
  *
- * @param global_cpu CPU of the first global agent.
+ * @param role Who may have the role.
  */
 export function globalPolicy(
-  global_cpu: number,
+  role: GlobalRole,
 ): Pick<PolicyDefinition, "policyApi" | "queues" | "policyCpus"> {
   const policyCpus = (cpus: readonly number[], rows: readonly CpuRaw[]) =>
-    roleCandidates(cpus, rows, global_cpu);
+    roleCandidates(cpus, rows, role);
   return { policyApi: 1, queues: "global", policyCpus };
 }
 
@@ -63,16 +63,16 @@ export abstract class GlobalScheduler extends Scheduler {
    * Makes one agent's instance of a global policy.
    *
    * @param agent What the agent lends to the policy.
-   * @param first_global_cpu CPU of the first global agent.
+   * @param role Who may have the role.
    */
-  constructor(agent: AgentContext, first_global_cpu: number) {
+  constructor(agent: AgentContext, role: GlobalRole) {
     super(agent);
-    this.#first_global_cpu = first_global_cpu;
+    this.#first_global_cpu = role.global_cpu;
     this.#global_cpu = agent.state.global("global_cpu");
     this.#role_taken = agent.state.global("role_taken");
     this.#current = agent.state.global("current");
     this.near_first = Int32Array.from(nearFirst(agent));
-    const candidates = roleCandidates(agent.cpus, agent.cpu_rows, first_global_cpu);
+    const candidates = roleCandidates(agent.cpus, agent.cpu_rows, role);
     const may_get_it = (index: number) => candidates.includes(agent.cpus[index]);
     this.#candidates = this.near_first.filter(may_get_it);
     this.#is_candidate = candidates.includes(agent.cpu);

@@ -6,6 +6,14 @@
  */
 import type { CpuRaw } from "../kernels/kernel.ts";
 
+/** Who has the role of the global agent, and who may get it. */
+export interface GlobalRole {
+  /** CPU of the first global agent. */
+  readonly global_cpu: number;
+  /** CPUs that may get the role; {@linkcode roleCandidates} chooses if left out. */
+  readonly role_cpus?: readonly number[];
+}
+
 /** Up to so many CPUs all are candidates; more than these never are. */
 export const CANDIDATES_MAX = 32;
 
@@ -15,14 +23,15 @@ export const CANDIDATES_MAX = 32;
  *
  * @param cpus CPUs of the enclave, ascending.
  * @param rows The host's CPUs.
- * @param global_cpu The first global CPU.
+ * @param role The first global CPU; and the candidates, if they are not to be chosen.
  * @returns The candidates, ascending; the first global CPU is one.
  */
 export function roleCandidates(
   cpus: readonly number[],
   rows: readonly CpuRaw[],
-  global_cpu: number,
+  { global_cpu, role_cpus }: GlobalRole,
 ): readonly number[] {
+  if (role_cpus !== undefined) return role_cpus;
   if (cpus.length <= CANDIDATES_MAX) return cpus;
   const nodes = new Map(rows.map((row) => [row.cpu, row.numa_node]));
   const own = rows.find((row) => row.cpu === global_cpu);

@@ -3,20 +3,31 @@
  *
  * @module
  */
+import { parseCpuStr } from "../lib/cpu_list.ts";
 import { UsageError } from "../lib/errors.ts";
+import { MAX_CPU_COUNT } from "../lib/limits.ts";
+import type { GlobalRole } from "../lib/role_candidates.ts";
 import { parseDurationNs } from "./duration.ts";
 import type { Flag, FlagValues } from "./flags.ts";
 
 /** Shorter slices would be over before they are noticed. */
 const SLICE_MIN_NS = 1000;
 
-/** `--globalcpu`. */
-export const GLOBAL_CPU_FLAG: Flag = {
-  name: "globalcpu",
-  value: "CPU",
-  fallback: "-1",
-  help: "CPU of the global agent; -1 for the first one",
-};
+/** Where the global agent runs: upstream's flag, and which CPUs it may move to. */
+export const GLOBAL_ROLE_FLAGS: readonly Flag[] = [
+  {
+    name: "globalcpu",
+    value: "CPU",
+    fallback: "-1",
+    help: "CPU of the global agent; -1 for the first one",
+  },
+  {
+    name: "role_cpus",
+    value: "LIST",
+    fallback: "",
+    help: "CPUs that may become the global one; the others cost less memory",
+  },
+];
 
 /** `--preemption_time_slice` with an agent's own default. */
 export function timeSliceFlag(fallback: string): Flag {
@@ -28,25 +39,8 @@ export function timeSliceFlag(fallback: string): Flag {
   };
 }
 
-/**
- * The global CPU.
- *
- * @param flags The flags, with {@linkcode GLOBAL_CPU_FLAG}.
- * @param cpus CPUs to schedule, ascending.
- * @param list_flag The flag that says which CPUs to schedule.
- * @returns The CPU, or what is wrong.
- */
-export function globalCpu(
-  flags: FlagValues,
-  cpus: readonly number[],
-  list_flag = "ghost_cpus",
-): number | UsageError {
-  if (cpus.length < 2) {
-    return new UsageError(
-      `--${list_flag}: a global agent needs a CPU of its own and one to schedule`,
-      list_flag === "ncpus" ? "give 2 or more" : "name two CPUs or more, such as 0-1",
-    );
-  }
+/** The flag's CPU, or what is wrong. */
+function globalCpu(flags: FlagValues, cpus: readonly number[]): number | UsageError {
   const text = flags.text("globalcpu");
   const cpu = /^-?\d{1,9}$/.test(text) ? Number(text) : NaN;
   if (cpu === -1) return cpus[0];
@@ -57,6 +51,55 @@ export function globalCpu(
     `--globalcpu: ${JSON.stringify(text)} is none of the CPUs to schedule`,
     `give one of ${known}, or -1 for the first one`,
   );
+}
+
+/** The flag's CPUs, ascending; undefined if it is not given; or what is wrong. */
+function roleCpus(
+  flags: FlagValues,
+  cpus: readonly number[],
+  global_cpu: number,
+): readonly number[] | undefined | UsageError {
+  const text = flags.text("role_cpus");
+  if (text === "") return undefined;
+  const list = parseCpuStr(text, MAX_CPU_COUNT);
+  if (list instanceof UsageError) {
+    return new UsageError(`--role_cpus: ${list.fault}`, list.cure);
+  }
+  const role_cpus = list.toIntVector();
+  const outside = role_cpus.find((cpu) => !cpus.includes(cpu));
+  if (outside === undefined && role_cpus.includes(global_cpu)) return role_cpus;
+  const what = outside === undefined
+    ? `the global CPU ${global_cpu} is not among them`
+    : `CPU ${outside} is none of the CPUs to schedule`;
+  return new UsageError(
+    `--role_cpus: ${what}`,
+    "name CPUs that are scheduled, the global one included, such as 0-1",
+  );
+}
+
+/**
+ * Who has the role of the global agent, and who may get it.
+ *
+ * @param flags The flags, with {@linkcode GLOBAL_ROLE_FLAGS}.
+ * @param cpus CPUs to schedule, ascending.
+ * @param list_flag The flag that says which CPUs to schedule.
+ * @returns The role, or what is wrong.
+ */
+export function globalRole(
+  flags: FlagValues,
+  cpus: readonly number[],
+  list_flag = "ghost_cpus",
+): GlobalRole | UsageError {
+  if (cpus.length < 2) {
+    return new UsageError(
+      `--${list_flag}: a global agent needs a CPU of its own and one to schedule`,
+      list_flag === "ncpus" ? "give 2 or more" : "name two CPUs or more, such as 0-1",
+    );
+  }
+  const global_cpu = globalCpu(flags, cpus);
+  if (global_cpu instanceof UsageError) return global_cpu;
+  const role_cpus = roleCpus(flags, cpus, global_cpu);
+  return role_cpus instanceof UsageError ? role_cpus : { global_cpu, role_cpus };
 }
 
 /** The time slice in ns, Infinity for none; or what is wrong. */

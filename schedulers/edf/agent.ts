@@ -7,18 +7,18 @@ import { UsageError } from "../../lib/errors.ts";
 import { makeHintRegistry } from "../../shared/hint_registry.ts";
 import { agentMain, type AgentProgram } from "../../util/agent_main.ts";
 import { serveHints } from "../../util/hint_service.ts";
-import { GLOBAL_CPU_FLAG, globalCpu } from "../../util/global_agent_flags.ts";
+import { GLOBAL_ROLE_FLAGS, globalRole } from "../../util/global_agent_flags.ts";
 import { edf } from "./scheduler.ts";
 
 /** The executable. */
 export const EDF_AGENT: AgentProgram = {
   name: "agent_exp",
   summary: "schedules by deadlines that applications give (EDF)",
-  flags: [GLOBAL_CPU_FLAG, { name: "ticks", help: "send the kernel's ticks to the agent" }],
+  flags: [...GLOBAL_ROLE_FLAGS, { name: "ticks", help: "send the kernel's ticks to the agent" }],
   policy: (flags, cpus) => {
-    const global_cpu = globalCpu(flags, cpus);
-    if (global_cpu instanceof UsageError) return global_cpu;
-    return edf({ global_cpu, ticks: flags.has("ticks"), hint_registry: makeHintRegistry() });
+    const role = globalRole(flags, cpus);
+    if (role instanceof UsageError) return role;
+    return edf({ ...role, ticks: flags.has("ticks"), hint_registry: makeHintRegistry() });
   },
   shows_core_map: true,
   serve: serveHints,

@@ -22,6 +22,7 @@ import { assertInvariant } from "../../lib/invariant.ts";
 import { MAX_TASK_COUNT } from "../../lib/limits.ts";
 import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
+import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
 import { makeHintRegistry, RegisteredHints } from "../../shared/hint_registry.ts";
@@ -65,9 +66,7 @@ const CLASSES_PER_TABLE = 64;
 const CLASS_COUNT = HINT_TABLE_COUNT * CLASSES_PER_TABLE;
 
 /** Parameters of the policy. */
-export interface EdfConfig {
-  /** CPU of the first global agent. */
-  readonly global_cpu: number;
+export interface EdfConfig extends GlobalRole {
   /** The kernel's ticks are sent to the agent. */
   readonly ticks: boolean;
   /** Where applications' hints are; none if left out, unless there is a registry. */
@@ -111,7 +110,7 @@ export class EdfScheduler extends GlobalScheduler {
    * @param hints Where applications' hints are.
    */
   constructor(agent: AgentContext, config: EdfConfig, hints: HintSource) {
-    super(agent, config.global_cpu);
+    super(agent, config);
     const { state, tasks } = agent;
     this.#hints = hints;
     this.#reader = new HintReader(hints);
@@ -451,7 +450,7 @@ export function edf(config: EdfConfig): PolicyDefinition {
   const registry = config.hint_registry;
   const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
   return {
-    ...globalPolicy(config.global_cpu),
+    ...globalPolicy(config),
     name: "edf",
     requires: ["group_commit"],
     options,

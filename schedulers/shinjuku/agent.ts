@@ -10,8 +10,8 @@ import { agentMain, type AgentProgram } from "../../util/agent_main.ts";
 import { serveHints } from "../../util/hint_service.ts";
 import type { FlagValues } from "../../util/flags.ts";
 import {
-  GLOBAL_CPU_FLAG,
-  globalCpu,
+  GLOBAL_ROLE_FLAGS,
+  globalRole,
   timeSliceFlag,
   timeSliceNs,
 } from "../../util/global_agent_flags.ts";
@@ -32,17 +32,17 @@ export const SHINJUKU_AGENT: AgentProgram = {
   summary: "preempts after microseconds, for short and long requests",
   flags: [
     { name: "firstcpu", value: "CPU", fallback: "1", help: "first CPU to schedule" },
-    GLOBAL_CPU_FLAG,
+    ...GLOBAL_ROLE_FLAGS,
     { name: "ncpus", value: "N", fallback: "5", help: "number of CPUs to schedule, 2 or more" },
     timeSliceFlag("50us"),
   ],
   cpuList,
   policy: (flags, cpus) => {
-    const global_cpu = globalCpu(flags, cpus, "ncpus");
-    if (global_cpu instanceof UsageError) return global_cpu;
+    const role = globalRole(flags, cpus, "ncpus");
+    if (role instanceof UsageError) return role;
     const preemption_time_slice_ns = timeSliceNs(flags);
     if (preemption_time_slice_ns instanceof UsageError) return preemption_time_slice_ns;
-    return shinjuku({ global_cpu, preemption_time_slice_ns, hint_registry: makeHintRegistry() });
+    return shinjuku({ ...role, preemption_time_slice_ns, hint_registry: makeHintRegistry() });
   },
   shows_core_map: true,
   serve: serveHints,

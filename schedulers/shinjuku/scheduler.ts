@@ -20,6 +20,7 @@ import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_
 import { assertInvariant } from "../../lib/invariant.ts";
 import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
+import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
 import { makeHintRegistry, RegisteredHints } from "../../shared/hint_registry.ts";
@@ -55,9 +56,7 @@ const MUST_GO = 2;
 const QOS_LEVELS = 32;
 
 /** Parameters of the policy. */
-export interface ShinjukuConfig {
-  /** CPU of the first global agent. */
-  readonly global_cpu: number;
+export interface ShinjukuConfig extends GlobalRole {
   /** Time slice in ns. */
   readonly preemption_time_slice_ns: number;
   /** Where applications' hints are; none if left out, unless there is a registry. */
@@ -99,7 +98,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
    * @param hints Where applications' hints are.
    */
   constructor(agent: AgentContext, config: ShinjukuConfig, hints: HintSource) {
-    super(agent, config.global_cpu);
+    super(agent, config);
     const { state, tasks } = agent;
     this.#slice_ns = config.preemption_time_slice_ns;
     this.#hints = hints;
@@ -415,7 +414,7 @@ export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
   const registry = config.hint_registry;
   const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
   return {
-    ...globalPolicy(config.global_cpu),
+    ...globalPolicy(config),
     name: "shinjuku",
     requires: ["group_commit"],
     options,

@@ -6,8 +6,8 @@
 import { UsageError } from "../../lib/errors.ts";
 import { agentMain, type AgentProgram } from "../../util/agent_main.ts";
 import {
-  GLOBAL_CPU_FLAG,
-  globalCpu,
+  GLOBAL_ROLE_FLAGS,
+  globalRole,
   timeSliceFlag,
   timeSliceNs,
 } from "../../util/global_agent_flags.ts";
@@ -17,13 +17,13 @@ import { schedOverheadNs, sol } from "./scheduler.ts";
 export const SOL_AGENT: AgentProgram = {
   name: "agent_sol",
   summary: "schedules first in, first out from one CPU, without waiting for commits",
-  flags: [GLOBAL_CPU_FLAG, timeSliceFlag("inf")],
+  flags: [...GLOBAL_ROLE_FLAGS, timeSliceFlag("inf")],
   policy: (flags, cpus) => {
-    const global_cpu = globalCpu(flags, cpus);
-    if (global_cpu instanceof UsageError) return global_cpu;
+    const role = globalRole(flags, cpus);
+    if (role instanceof UsageError) return role;
     const preemption_time_slice_ns = timeSliceNs(flags);
     if (preemption_time_slice_ns instanceof UsageError) return preemption_time_slice_ns;
-    return sol({ global_cpu, preemption_time_slice_ns });
+    return sol({ ...role, preemption_time_slice_ns });
   },
   shows_core_map: true,
   finalText: (enclave) => `${schedOverheadNs(enclave)} nsecs\n`,

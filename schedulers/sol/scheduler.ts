@@ -18,6 +18,7 @@ import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_
 import { assertInvariant } from "../../lib/invariant.ts";
 import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
+import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { txnCommitted, txnSucceeded } from "../../lib/transaction.ts";
 
 /**
@@ -52,9 +53,7 @@ const TOTAL_NS = 2;
 const STAT_COUNT = 3;
 
 /** Parameters of the policy. */
-export interface SolConfig {
-  /** CPU of the first global agent. */
-  readonly global_cpu: number;
+export interface SolConfig extends GlobalRole {
   /** A task that has run this long makes room for one that waits; Infinity for never. */
   readonly preemption_time_slice_ns: number;
 }
@@ -80,7 +79,7 @@ export class SolScheduler extends GlobalScheduler {
 
   /** @param agent What the agent lends to the policy. */
   constructor(agent: AgentContext, config: SolConfig) {
-    super(agent, config.global_cpu);
+    super(agent, config);
     const { state, tasks, cpus, cpu_rows } = agent;
     this.#slice_ns = config.preemption_time_slice_ns;
     this.#state = state.task("state");
@@ -357,7 +356,7 @@ export function schedOverheadNs(enclave: PolicyEnclave): number {
 /** The policy, for every kernel. */
 export function sol(config: SolConfig): PolicyDefinition {
   return {
-    ...globalPolicy(config.global_cpu),
+    ...globalPolicy(config),
     name: "sol",
     requires: ["group_commit", "greedy_commit"],
     options: { ...config },

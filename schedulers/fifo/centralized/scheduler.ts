@@ -15,6 +15,7 @@ import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../../lib/glob
 import { assertInvariant } from "../../../lib/invariant.ts";
 import type { MessageCursor } from "../../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../../lib/policy.ts";
+import type { GlobalRole } from "../../../lib/role_candidates.ts";
 import { txnSucceeded } from "../../../lib/transaction.ts";
 
 /** State of a task. YIELDING waits for the end of one round. */
@@ -33,9 +34,7 @@ const NEXT_STATES: readonly number[] = [
 ];
 
 /** Parameters of the policy. */
-export interface FifoCentralizedConfig {
-  /** CPU of the first global agent. */
-  readonly global_cpu: number;
+export interface FifoCentralizedConfig extends GlobalRole {
   /** A task that has run this long makes room for one that waits; Infinity for never. */
   readonly preemption_time_slice_ns: number;
 }
@@ -55,7 +54,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 
   /** @param agent What the agent lends to the policy. */
   constructor(agent: AgentContext, config: FifoCentralizedConfig) {
-    super(agent, config.global_cpu);
+    super(agent, config);
     const { state, tasks } = agent;
     this.#slice_ns = config.preemption_time_slice_ns;
     this.#state = state.task("state");
@@ -228,7 +227,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 /** The policy, for every kernel. */
 export function fifoCentralized(config: FifoCentralizedConfig): PolicyDefinition {
   return {
-    ...globalPolicy(config.global_cpu),
+    ...globalPolicy(config),
     name: "fifo_centralized",
     requires: ["group_commit"],
     options: { ...config },
