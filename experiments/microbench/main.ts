@@ -17,6 +17,8 @@ import {
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../../util/flags.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../../util/tool_host.ts";
 import { cpuMask, joinFd } from "../load_program.ts";
+import { wordFlag } from "../shared/absl_flags.ts";
+import { allGood, countsFlag, wordsFlag } from "../shared/flag_checks.ts";
 import { RealLoad } from "../real_load.ts";
 import type { ThreadKind } from "../load_steps.ts";
 import { pingPongLoad, yieldLoad } from "./load.ts";
@@ -27,6 +29,9 @@ const NS_PER_S = 1e9;
 const NS_PER_MS = 1e6;
 const CLASSES = ["auto", "ghost", "scx", "default"];
 const BENCHES = ["yield", "pingpong"];
+/** Most threads, or pairs, of a measurement. */
+const COUNT_MAX = 9999;
+const TIME_MAX_MS = 3_600_000;
 /** How long threads may take to start, and to end. */
 const START_NS_MAX = 60e9;
 /** How often it is looked whether they have started. */
@@ -73,25 +78,14 @@ interface Request {
   readonly format: string;
 }
 
-function numbers(flags: FlagValues, name: string): number[] | UsageError {
-  const words = flags.text(name).split(",");
-  if (words.every((word) => /^[1-9]\d{0,3}$/.test(word))) return words.map(Number);
-  return new UsageError(
-    `bad value ${JSON.stringify(flags.text(name))} of --${name}`,
-    "give numbers from 1 to 9999 with commas between them, such as 2,30",
-  );
-}
-
 function benchesOf(flags: FlagValues): Bench[] | UsageError {
-  const names = flags.text("bench").split(",");
-  const wrong = names.find((name) => !BENCHES.includes(name));
-  if (wrong !== undefined) {
-    return new UsageError(`unknown --bench ${JSON.stringify(wrong)}`, `give ${BENCHES.join(",")}`);
-  }
-  const threads = numbers(flags, "threads");
-  if (threads instanceof UsageError) return threads;
-  const pairs = numbers(flags, "pairs");
-  if (pairs instanceof UsageError) return pairs;
+  const read = allGood({
+    names: wordsFlag(flags, "bench", BENCHES),
+    threads: countsFlag(flags, "threads", COUNT_MAX),
+    pairs: countsFlag(flags, "pairs", COUNT_MAX),
+  });
+  if (read instanceof UsageError) return read;
+  const { names, threads, pairs } = read;
   return names.flatMap((name): Bench[] => {
     if (name === "yield") {
       return threads.map((thread_count) => ({
@@ -109,28 +103,23 @@ function benchesOf(flags: FlagValues): Bench[] | UsageError {
 }
 
 function requestOf(flags: FlagValues): Request | UsageError {
-  const benches = benchesOf(flags);
-  if (benches instanceof UsageError) return benches;
-  const duration_ms = flags.integer("duration_ms", 1, 3_600_000);
-  if (duration_ms instanceof UsageError) return duration_ms;
-  const warm_up_ms = flags.integer("warm_up_ms", 0, 3_600_000);
-  if (warm_up_ms instanceof UsageError) return warm_up_ms;
   const list = parseCpuStr(flags.text("cpus"), MAX_CPU_COUNT);
-  if (list instanceof UsageError) return new UsageError(`--cpus: ${list.fault}`, list.cure);
-  const [format, name] = [flags.text("format"), flags.text("class")];
-  if (!FORMATS.some((known) => known === format)) {
-    return new UsageError(`unknown --format ${JSON.stringify(format)}`, `give ${FORMATS}`);
-  }
-  if (!CLASSES.includes(name)) {
-    return new UsageError(`unknown --class ${JSON.stringify(name)}`, `give one of ${CLASSES}`);
-  }
+  const read = allGood({
+    benches: benchesOf(flags),
+    duration_ms: flags.integer("duration_ms", 1, TIME_MAX_MS),
+    warm_up_ms: flags.integer("warm_up_ms", 0, TIME_MAX_MS),
+    list: list instanceof UsageError ? new UsageError(`--cpus: ${list.fault}`, list.cure) : list,
+    format: wordFlag(flags, "format", FORMATS),
+    class_name: wordFlag(flags, "class", CLASSES),
+  });
+  if (read instanceof UsageError) return read;
   return {
-    benches,
-    duration_ns: duration_ms * NS_PER_MS,
-    warm_up_ns: warm_up_ms * NS_PER_MS,
-    cpus: list.toIntVector(),
+    benches: read.benches,
+    duration_ns: read.duration_ms * NS_PER_MS,
+    warm_up_ns: read.warm_up_ms * NS_PER_MS,
+    cpus: read.list.toIntVector(),
     label: flags.text("label"),
-    format,
+    format: read.format,
   };
 }
 

@@ -8,7 +8,6 @@ import type { CpuList } from "../../lib/cpu_list.ts";
 import { parseCpuStr } from "../../lib/cpu_list.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { MAX_CPU_COUNT } from "../../lib/limits.ts";
-import { ENCLAVE_FLAGS } from "../../util/enclave_choice.ts";
 import { type Flag, type FlagValues, parseFlags } from "../../util/flags.ts";
 import {
   abslDurationText,
@@ -17,11 +16,18 @@ import {
   takeBooleans,
   wordFlag,
 } from "../shared/absl_flags.ts";
+import {
+  allGood,
+  experimentFlags,
+  type ExperimentOptions,
+  experimentOptions,
+  threadCpus,
+} from "../shared/flag_checks.ts";
 import { measuredCpus } from "../shared/host_cpus.ts";
 import type { PrintOptions } from "./latency.ts";
 
 /** What is asked for. */
-export interface RocksdbOptions {
+export interface RocksdbOptions extends Omit<ExperimentOptions, "print_format"> {
   readonly print: PrintOptions;
   /** Also results of gets, of range queries, alone. */
   readonly print_get: boolean;
@@ -42,18 +48,11 @@ export interface RocksdbOptions {
   readonly range_ns: number;
   readonly get_exponential_ns: number;
   readonly batch: number;
-  readonly experiment_ns: number;
   readonly discard_ns: number;
-  readonly scheduler: "cfs" | "ghost";
-  readonly ghost_qos: number;
   /** Of arrivals and requests; not of upstream's flags. */
   readonly seed: number;
   /** Library to load instead of the system's; "": the system's. Not of upstream's flags. */
   readonly library: string;
-  /** Where the enclave is looked for. Not of upstream's flags. */
-  readonly kernel: string;
-  /** Enclave that the workers join; "": the one with an agent. Not of upstream's flags. */
-  readonly enclave: string;
 }
 
 /** The flags that are on or off. */
@@ -66,7 +65,6 @@ const BOOLEANS: readonly Flag[] = [
 ];
 
 const VALUES: readonly Flag[] = [
-  { name: "print_format", value: "FORMAT", fallback: "pretty", help: "pretty or csv" },
   {
     name: "rocksdb_db_path",
     value: "FOLDER",
@@ -100,15 +98,12 @@ const VALUES: readonly Flag[] = [
     help: "mean of what a get takes longer, exponentially distributed",
   },
   { name: "batch", value: "N", fallback: "1", help: "most requests handed to a worker at once" },
-  { name: "experiment_duration", value: "TIME", fallback: "inf", help: "time until the end" },
   {
     name: "discard_duration",
     value: "TIME",
     fallback: "2s",
     help: "time at the beginning whose requests do not count",
   },
-  { name: "scheduler", value: "NAME", fallback: "cfs", help: "cfs or ghost" },
-  { name: "ghost_qos", value: "N", fallback: "2", help: "QoS class of the workers with ghost" },
   { name: "seed", value: "N", help: "seed of the requests; without it another one each time" },
   {
     name: "rocksdb_library",
@@ -116,20 +111,19 @@ const VALUES: readonly Flag[] = [
     fallback: "",
     help: "RocksDB's library, where it is not installed",
   },
-  { name: "kernel", value: "NAME", fallback: "auto", help: "with ghost: auto, ghost or scx" },
-  ...ENCLAVE_FLAGS,
 ];
 
 /** Every flag, for `--help`. */
 export const ROCKSDB_FLAGS: readonly Flag[] = [
   ...BOOLEANS,
-  ...VALUES,
-  { name: "help", help: "print this" },
+  ...experimentFlags("workers", VALUES),
 ];
 
 /** Sizes above these are a mistake, and would exhaust the machine. */
 const WORKERS_MAX = 10_000;
 const BATCH_MAX = 10_000;
+
+const WORKER_FLAGS = { cpus: "worker_cpus", count: "num_workers", whose: "workers" };
 
 /** CPUs of the three kinds of threads; dispatchers and workers have CPUs of their own with cfs. */
 function cpuFlags(
@@ -151,20 +145,9 @@ function cpuFlags(
     ? measuredCpus("cfs_dispatcher_cpus", dispatchers_text, online)
     : parseCpuStr(dispatchers_text, MAX_CPU_COUNT);
   if (dispatchers instanceof UsageError) return dispatchers;
-  const workers = measuredCpus("worker_cpus", flags.text("worker_cpus"), online);
-  if (!is_cfs && (workers instanceof UsageError || workers.length > 0)) {
-    return new UsageError(
-      "--worker_cpus: with --scheduler=ghost the agent chooses the workers' CPUs",
-      "give --worker_cpus=",
-    );
-  }
+  const asked = { scheduler, thread_count: worker_count };
+  const workers = threadCpus(flags, WORKER_FLAGS, asked, online);
   if (workers instanceof UsageError) return workers;
-  if (is_cfs && workers.length !== worker_count) {
-    return new UsageError(
-      `--worker_cpus names ${workers.length} CPUs for ${worker_count} workers`,
-      "give one for each of --num_workers",
-    );
-  }
   if (generators.length === 0 || (is_cfs && generators.length !== 1)) {
     return new UsageError(
       `--load_generator_cpus names ${generators.length} CPUs`,
@@ -181,16 +164,6 @@ function cpuFlags(
 }
 
 type CpuFlagName = "load_generator_cpus" | "cfs_dispatcher_cpus" | "worker_cpus";
-
-/** The first error among values, or the values. */
-function allGood<T extends Record<string, unknown>>(
-  values: T,
-): { [K in keyof T]: Exclude<T[K], UsageError> } | UsageError {
-  const error = Object.values(values).find((value) => value instanceof UsageError);
-  return error instanceof UsageError
-    ? error
-    : values as { [K in keyof T]: Exclude<T[K], UsageError> };
-}
 
 function seedOf(flags: FlagValues): number | UsageError {
   if (!flags.has("seed")) return crypto.getRandomValues(new Uint32Array(1))[0];
@@ -214,20 +187,18 @@ export function rocksdbOptions(
   const flags = parseFlags(ROCKSDB_FLAGS, rest, "rocksdb");
   if (flags instanceof UsageError) return flags;
   if (flags.has("help")) return "help";
+  const common = experimentOptions(flags);
+  if (common instanceof UsageError) return common;
   const read = allGood({
-    format: wordFlag(flags, "print_format", ["pretty", "csv"]),
-    scheduler: wordFlag(flags, "scheduler", ["cfs", "ghost"]),
     cfs_wait_type: wordFlag(flags, "cfs_wait_type", ["spin", "futex"]),
     ghost_wait_type: wordFlag(flags, "ghost_wait_type", ["prio_table", "futex"]),
     throughput_rps: numberFlag(flags, "throughput", 1e9),
     range_query_ratio: numberFlag(flags, "range_query_ratio", 1),
     worker_count: flags.integer("num_workers", 1, WORKERS_MAX),
     batch: flags.integer("batch", 1, BATCH_MAX),
-    ghost_qos: flags.integer("ghost_qos", 0, 2 ** 32 - 1),
     get_ns: durationFlag(flags, "get_duration"),
     range_ns: durationFlag(flags, "range_duration"),
     get_exponential_ns: durationFlag(flags, "get_exponential_mean"),
-    experiment_ns: durationFlag(flags, "experiment_duration"),
     discard_ns: durationFlag(flags, "discard_duration"),
     seed: seedOf(flags),
   });
@@ -237,14 +208,15 @@ export function rocksdbOptions(
   if (endless !== undefined) {
     return new UsageError("a request that takes inf is never over", "give a finite duration");
   }
-  const cpus = cpuFlags(flags, read.scheduler, read.worker_count, online);
+  const cpus = cpuFlags(flags, common.scheduler, read.worker_count, online);
   if (cpus instanceof UsageError) return cpus;
-  const { format, ...rest_of_options } = read;
+  const { print_format, ...others } = common;
   return {
-    ...rest_of_options,
+    ...others,
+    ...read,
     ...cpus,
     print: {
-      is_pretty: format === "pretty",
+      is_pretty: print_format === "pretty",
       is_last_only: on.has("print_last"),
       has_distribution: on.has("print_distribution"),
       is_ns: on.has("print_ns"),
@@ -253,8 +225,6 @@ export function rocksdbOptions(
     print_range: on.has("print_range"),
     db_path: flags.text("rocksdb_db_path"),
     library: flags.text("rocksdb_library"),
-    kernel: flags.text("kernel"),
-    enclave: flags.text("enclave"),
   };
 }
 
