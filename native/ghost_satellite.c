@@ -13,7 +13,7 @@
 enum { AT_CTL_FD = SATELLITE_WHERE, AT_COMMAND, AT_POLICY, AT_INFO_CODE, AT_RUN_CODE,
        AT_WORDS, AT_WORD_BYTES };
 
-#define GHOST_AGENT 1 /* what an SW_GET_INFO is about */
+#define GHOST_AGENT 0 /* what an SW_GET_INFO is about */
 
 struct ghost_ioc_sw_get_info {
     uint32_t type;
