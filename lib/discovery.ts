@@ -8,6 +8,7 @@
 import {
   GHOST_ASSOC_SF_ALREADY,
   GHOST_ASSOC_SF_BRAND_NEW,
+  GHOST_SW_F_ALLOCATED,
   GHOST_SW_F_CANFREE,
   GHOST_SW_F_INUSE,
   GHOST_SW_TASK_IS_AGENT,
@@ -24,6 +25,11 @@ export interface DiscoveryOptions {
   readonly found: (index: number, barrier: number, flags: number) => void;
   /** Called before each unknown task is looked at; false ends the search. */
   readonly before?: () => boolean;
+  /**
+   * Called for each status word that is taken and not filled in: its task is being forked, and the
+   * TASK_NEW goes to the queue that was the default one when that began.
+   */
+  readonly half_made?: () => void;
   /** Leaves out tasks whose messages come to this agent's queue anyway: none was lost. */
   readonly skip_already?: boolean;
 }
@@ -39,7 +45,10 @@ export function discoverTasks(agent: AgentContext, options: DiscoveryOptions): b
   const { status } = agent;
   let complete = true;
   for (let index = 0; index < status.capacity; index++) {
-    if (!isUnknown(agent, index)) continue;
+    if (!isUnknown(agent, index)) {
+      if (isHalfMade(agent, index)) options.half_made?.();
+      continue;
+    }
     if (options.before !== undefined) {
       if (!options.before()) return false;
       // What came before may have introduced the task.
@@ -55,6 +64,11 @@ function isUnknown(agent: AgentContext, index: number): boolean {
   const flags = status.flags(index);
   if ((flags & GHOST_SW_F_INUSE) === 0 || (flags & GHOST_SW_TASK_IS_AGENT) !== 0) return false;
   return tasks.find(status.gtidLo(index), status.gtidHi(index)) < 0;
+}
+
+function isHalfMade({ status }: AgentContext, index: number): boolean {
+  const flags = status.flags(index);
+  return (flags & (GHOST_SW_F_ALLOCATED | GHOST_SW_F_INUSE)) === GHOST_SW_F_ALLOCATED;
 }
 
 /** True if the task needs no further look. */

@@ -3,11 +3,13 @@ import {
   GHOST_ASSOC_SF_ALREADY,
   GHOST_ASSOC_SF_BRAND_NEW,
   GHOST_SW_F_CANFREE,
+  GHOST_SW_F_INUSE,
   MSG_TASK_AFFINITY_CHANGED,
   MSG_TASK_DEPARTED,
 } from "../ffi/abi/constants.ts";
 import { EBADF, ENOENT, ESTALE } from "../kernels/kernel.ts";
 import { FakeKernel } from "../tests/fakes/fake_kernel.ts";
+import { LoggingScheduler } from "../tests/fakes/logging_scheduler.ts";
 import { discoverTasks, takeBack } from "./discovery.ts";
 
 function setUp() {
@@ -92,6 +94,28 @@ Deno.test("a task that the kernel has yet to introduce is left to its TASK_NEW",
   kernel.associate_result = GHOST_ASSOC_SF_BRAND_NEW;
   assertEquals([discover(), found], [true, []]);
   assertEquals(kernel.calls, ["associate 10 7 1"]);
+});
+
+Deno.test("a task that was being forked when its agent was replaced is found once it is made", () => {
+  const kernel = new FakeKernel();
+  const policy = new LoggingScheduler(kernel.context(0));
+  // Its word is taken, and its TASK_NEW will go to the queue of the agent before.
+  const child = kernel.addTask(7, true, 1);
+  kernel.status.change(child.index, 0, GHOST_SW_F_INUSE);
+  policy.discover();
+  for (let count = 0; count < 3; count++) policy.step();
+  assertEquals([policy.takeLog(), kernel.calls], [[], ["armTimer 1000000"]]);
+  kernel.status.change(child.index, GHOST_SW_F_INUSE, 0);
+  kernel.now_ns = 999_999;
+  policy.step();
+  assertEquals(policy.takeLog(), []);
+  kernel.now_ns = 1_000_000;
+  policy.step();
+  assertEquals(policy.takeLog().at(0), "new 7 @1 runnable");
+  kernel.now_ns = 5_000_000;
+  kernel.calls.length = 0;
+  policy.step();
+  assertEquals([policy.takeLog(), kernel.calls], [[], []]);
 });
 
 Deno.test("a task of our own queue is found, unless the caller says that nothing was lost", () => {

@@ -48,6 +48,14 @@ const {
 } = abi_constants;
 const { YIELD } = verdicts;
 
+// In `rescan_wanted`.
+const NOTHING_WANTED = 0;
+/** What the status words say is to be believed. */
+const RESCAN_WANTED = 1;
+/** There may be a task that nobody tells of. */
+const SEARCH_WANTED = 2;
+const SEARCH_PERIOD_NS = 1e6;
+
 const NOTHING_KEPT: KeptColumns = { task: [], global: [] };
 
 /** Tries per row; each failure means that the kernel wrote a message meanwhile. */
@@ -76,6 +84,8 @@ export abstract class Scheduler implements Policy {
   readonly #default_rescan_wanted: Int32Array;
   readonly #synthetic: Int32Array;
   readonly #mailbox_index: number;
+  /** When to look again whether a word has been filled in. */
+  #search_ns = 0;
 
   /**
    * Makes one agent's instance of a policy.
@@ -240,7 +250,11 @@ export abstract class Scheduler implements Policy {
       this.message_count[0]++;
     }
     ring.release();
-    return this.#hasLost() || this.#wantsRescan() ? this.rescan() : complete;
+    if (this.#hasLost()) return this.rescan();
+    if (!this.#wantsRescan()) return complete;
+    if (this.#rescan_wanted[0] !== SEARCH_WANTED) return this.rescan();
+    this.#searchAgain();
+    return complete;
   }
 
   /** True if the ring was full since the last {@linkcode rescan}. */
@@ -317,7 +331,7 @@ export abstract class Scheduler implements Policy {
     // A full table is an overflow like any other: the status words are scanned when there is room.
     if (row < 0) {
       this.#unknown_count[0]++;
-      this.#rescan_wanted[0] = 1;
+      this.#rescan_wanted[0] = RESCAN_WANTED;
       return;
     }
     tasks.seqnum[row] = this.#message.seqnum;
@@ -413,11 +427,28 @@ export abstract class Scheduler implements Policy {
 
   /** See {@linkcode Policy.discover}. */
   discover(): void {
+    let wanted = NOTHING_WANTED;
     const complete = discoverTasks(this.agent, {
       found: (index, barrier, flags) => this.#synthesise(index, barrier, flags),
+      half_made: () => wanted = SEARCH_WANTED,
       skip_already: true,
     });
-    if (!complete) this.#rescan_wanted[0] = 1;
+    this.#rescan_wanted[0] = complete ? wanted : RESCAN_WANTED;
+  }
+
+  /**
+   * Some words were taken and not filled in: nobody will tell this agent of their tasks. Their
+   * parents may need a CPU before these can be found.
+   */
+  #searchAgain(): void {
+    const { port } = this.agent;
+    const now_ns = port.nowNs();
+    if (now_ns < this.#search_ns) return;
+    this.discover();
+    if (this.#rescan_wanted[0] === NOTHING_WANTED) return;
+    this.#search_ns = now_ns + SEARCH_PERIOD_NS;
+    // An agent that sleeps is woken by it; one that spins is here in time anyway.
+    port.armTimer(this.#search_ns, 0, 0);
   }
 
   /** See {@linkcode Policy.snapshot}. */
@@ -461,7 +492,8 @@ export abstract class Scheduler implements Policy {
   protected rescan(): boolean {
     const { ring, tasks, owner_id, memory } = this.agent;
     this.#rescan_count[0]++;
-    this.#rescan_wanted[0] = 0;
+    this.#rescan_wanted[0] = NOTHING_WANTED;
+    let wanted = NOTHING_WANTED;
     ring.peek();
     const overflow_count = ring.overflow_count;
     let complete = this.#skim(0, overflow_count);
@@ -474,11 +506,12 @@ export abstract class Scheduler implements Policy {
     if (complete && owner_id === 1) {
       complete = discoverTasks(this.agent, {
         found: (index, barrier, flags) => this.#synthesise(index, barrier, flags),
+        half_made: () => wanted = SEARCH_WANTED,
         before: () => this.#skim(Infinity, overflow_count),
       });
     }
     if (complete) this.#overflow_count[0] = overflow_count;
-    else this.#rescan_wanted[0] = 1;
+    this.#rescan_wanted[0] = complete ? wanted : RESCAN_WANTED;
     return complete;
   }
 

@@ -79,6 +79,8 @@ export class FakeKernel {
   on_free: ((index: number) => void) | null = null;
   /** Called inside a ping: the other agent may run at once. */
   on_ping: ((cpu: number) => void) | null = null;
+  /** Time in ns. */
+  now_ns = 0;
   /** Result of calls that give the CPU away. */
   run_result = 0;
   readonly #cpus: readonly number[];
@@ -133,7 +135,7 @@ export class FakeKernel {
     return {
       cpu,
       status_index: this.agentIndex(cpu),
-      nowNs: () => 0,
+      nowNs: () => this.now_ns,
       commit: (target) => say(`commit ${target}`, undefined),
       commitGroup: () => say("commitGroup", undefined),
       commitSyncGroup: () => say("commitSyncGroup", 1),
@@ -142,7 +144,7 @@ export class FakeKernel {
         return say(`ping ${target}`, 0);
       },
       cpuTimeNs: () => 0,
-      armTimer: () => 0,
+      armTimer: (deadline_ns) => say(`armTimer ${deadline_ns}`, 0),
       localCommit: () => say("localCommit", this.run_result),
       localYield: (barrier, flags) => say(`localYield ${barrier} ${flags}`, this.run_result),
       leave: () => 0,
