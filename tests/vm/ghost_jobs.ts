@@ -4,53 +4,14 @@
  *
  * @module
  */
+import { prelude, SUB_TESTS } from "./ghost_script.ts";
+import { GHOST_GLOBAL_JOBS } from "./global_jobs.ts";
 import { shellWord } from "./guest.ts";
-import { fact, faultsIf, type JobContext, type VmJob } from "./job.ts";
+import { fact, faultsIf, type VmJob } from "./job.ts";
 
 const ACTIVE = "Initialization complete, ghOSt active.";
-/** The sub-tests of simple_exp. */
-const SUB_TESTS = [
-  "SimpleExp",
-  "SimpleExpMany",
-  "BusyExp",
-  "TaskDeparted",
-  "TaskDepartedMany",
-  "TaskDepartedManyRace",
-];
 /** CPUs of the agents' enclaves. */
 const CPUS = "0-1";
-
-/** Shell functions that all scripts use; `$work` is a folder of the job's own. */
-function prelude({ programs }: JobContext): string {
-  return `programs=${shellWord(programs)} ghostfs=/sys/fs/ghost
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-await_line() {
-  for i in $(seq 600); do
-    grep -q "$1" "$2" && return 0
-    kill -0 "$3" 2>/dev/null || return 1
-    sleep 0.1
-  done
-  return 1
-}
-# start_agent NAME FLAGS...: its output is in $work/NAME, its guard is $guard
-start_agent() {
-  name=$1; shift
-  "$programs/fifo_per_cpu_agent" --kernel=ghost "$@" >"$work/$name" 2>&1 & guard=$!
-}
-active() { await_line "ghOSt active" "$work/$1" $2 && echo "$1 active" || echo "$1 not active"; }
-enclaves() { ls "$ghostfs" | grep -c '^enclave_'; }
-path() { for one in "$ghostfs"/enclave_*; do echo "$one"; done | tail -1; }
-await_none() { for i in $(seq 200); do [ "$(enclaves)" = 0 ] && return; sleep 0.1; done; }
-load() {
-  "$programs/simple_exp" --kernel=ghost "$@" >"$work/load" 2>&1 & load=$!
-  await_line . "$work/load" $load
-  for i in $(seq 100); do [ "$(wc -l <"$(path)/tasks")" -gt 20 ] && break; sleep 0.1; done
-}
-end_load() { wait $load; echo "load_status $?"; sed 's/^/load: /' "$work/load"; }
-end_agent() { wait $2; echo "$1_status $?"; sed "s/^/$1: /" "$work/$1"; }
-`;
-}
 
 const GHOST_FACTS: VmJob = {
   name: "ghost_facts",
@@ -90,49 +51,6 @@ echo "enclaves $(enclaves)"`,
         [!stdout.includes("agent: Done!\n"), "the agent did not say Done!"],
         [fact(stdout, "agent_status") !== "0", `agent ended with ${fact(stdout, "agent_status")}`],
         [fact(stdout, "enclaves") !== "0", "the enclave was left behind"],
-      ),
-      detail: times.join(", "),
-    };
-  },
-};
-
-const GLOBAL_AGENTS: readonly (readonly [program: string, flags: string])[] = [
-  ["fifo_centralized_agent", "--ghost_cpus 1-3 --globalcpu 2 --preemption_time_slice 2ms"],
-  ["agent_shinjuku", "--firstcpu 1 --ncpus 3"],
-  ["agent_exp", "--ghost_cpus 1-3"],
-];
-
-const GHOST_GLOBAL: VmJob = {
-  name: "ghost_global",
-  summary: "agents with a global CPU schedule simple_exp's threads, and leave cleanly at Ctrl-C",
-  timeout_s: 900,
-  is_packed: true,
-  is_ghost: true,
-  script: (context) =>
-    prelude(context) +
-    GLOBAL_AGENTS.map(([program, flags]) =>
-      `"$programs/ghostctl" ${program} --kernel=ghost ${flags} >"$work/${program}" 2>&1 & guard=$!
-active ${program} $guard
-load; end_load
-kill -INT $guard; end_agent ${program} $guard
-await_none; echo "enclaves $(enclaves)"
-`
-    ).join(""),
-  judge({ stdout }) {
-    const count = (text: string): number => stdout.split(text).length - 1;
-    const wanted = GLOBAL_AGENTS.length;
-    const times = [...stdout.matchAll(/^load: {2}took (\S+ ms)$/gm)].map((match) => match[1]);
-    return {
-      faults: faultsIf(
-        [count(`: ${ACTIVE}\n`) !== wanted, "not every agent was active"],
-        [count("load_status 0\n") !== wanted, "simple_exp failed"],
-        [times.length !== wanted * SUB_TESTS.length, `${times.length} sub-tests ran`],
-        [count("Done!\n") !== wanted, "not every agent said Done!"],
-        [
-          GLOBAL_AGENTS.some(([program]) => fact(stdout, `${program}_status`) !== "0"),
-          "an agent did not end well",
-        ],
-        [count("enclaves 0\n") !== wanted, "an enclave was left behind"],
       ),
       detail: times.join(", "),
     };
@@ -232,7 +150,7 @@ const GHOST_CONTRACT: VmJob = {
 export const GHOST_JOBS: readonly VmJob[] = [
   GHOST_FACTS,
   GHOST_SIMPLE_EXP,
-  GHOST_GLOBAL,
+  ...GHOST_GLOBAL_JOBS,
   GHOST_UPGRADE,
   GHOST_KILL,
   GHOST_CONTRACT,
