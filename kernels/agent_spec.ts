@@ -103,6 +103,8 @@ export interface AgentSpec {
   readonly thread_name: string;
   /** CPU of this host that the thread is pinned to; −1 leaves it to the kernel. */
   readonly pin_cpu: number;
+  /** Pins only after the warm-up, which would take its CPU from the threads of another agent. */
+  readonly pins_late: boolean;
   /** False skips the warm-up, for tests of something else. */
   readonly warm_up: boolean;
   /** How long to try again while the agent of before is still there, in ms. */

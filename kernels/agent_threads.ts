@@ -50,6 +50,8 @@ export interface AgentThreadsOptions {
   readonly worker_url?: string;
   /** Pins each agent to its CPU; not where "CPUs" are made up. True unless told otherwise. */
   readonly pin?: boolean;
+  /** See {@linkcode AgentSpec.pins_late}. False unless told otherwise. */
+  readonly pins_late?: boolean;
   /** Locks code and shared regions in memory. True unless told otherwise. */
   readonly lock_memory?: boolean;
   /** See {@linkcode AgentSpec.warm_up}. True unless told otherwise. */
@@ -266,6 +268,7 @@ export class AgentThreads {
       control: control.buffer,
       thread_name: `ap_task_${cpu}`,
       pin_cpu: pin ?? true ? cpu : -1,
+      pins_late: this.#options.pins_late ?? false,
       warm_up: warm_up ?? true,
       busy_ms: this.#options.busy_ms ?? 0,
     };

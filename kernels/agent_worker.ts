@@ -47,9 +47,14 @@ export interface AgentTables {
 }
 
 function prepareThread(spec: AgentSpec): void {
-  const { blockSignals, schedSetaffinity, setThreadName } = loadShim();
+  const { blockSignals, setThreadName } = loadShim();
   check("prctl", setThreadName(cString(spec.thread_name)));
   check("pthread_sigmask", blockSignals());
+  if (!spec.pins_late) pinThread(spec);
+}
+
+function pinThread(spec: AgentSpec): void {
+  const { schedSetaffinity } = loadShim();
   if (spec.pin_cpu < 0) return;
   const mask = new Uint8Array(Math.max(CPU_MASK_BYTES, (spec.pin_cpu >> 3) + 1));
   mask[spec.pin_cpu >> 3] = 1 << (spec.pin_cpu & 7);
@@ -164,6 +169,7 @@ class AgentThread {
     const warm_up_ms = this.#warmUp();
     post({ kind: "warm", tid: loadShim().gettid(), warm_up_ms });
     if (awaitPhase(control, PHASE_WARM_UP) === PHASE_RUN) return;
+    if (this.#spec.pins_late) pinThread(this.#spec);
     const { agent, policy } = this.#open(control);
     try {
       post({ kind: "ready" });
