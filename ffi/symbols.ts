@@ -76,6 +76,12 @@ export interface Shim {
   readonly clockMonotonicNs: () => number;
   /** Sleeps while the word holds `expected`; timeout < 0: for ever. 0, −EAGAIN or −ETIMEDOUT. */
   readonly futexWait: (address: number, expected: number, timeout_ns: number) => number;
+  /** {@linkcode futexWait} on a thread of Deno's pool. */
+  readonly futexWaitAsync: (
+    address: number,
+    expected: number,
+    timeout_ns: number,
+  ) => Promise<number>;
   /** Wakes up to `count` sleepers. Returns how many. */
   readonly futexWake: (address: number, count: number) => number;
   /** Creates an event descriptor. */
@@ -211,6 +217,7 @@ const SIGNATURES: Readonly<
   bufferAddress: ["pointer_to_address", ["buffer"], "f64"],
   clockMonotonicNs: ["clock_monotonic_ns", [], "f64"],
   futexWait: ["futex_wait", ["f64", "i32", "f64"], "i32"],
+  futexWaitAsync: ["futex_wait", ["f64", "i32", "f64"], "i32"],
   futexWake: ["futex_wake", ["f64", "i32"], "i32"],
   eventfd: ["eventfd", ["u32", "i32"], "i32"],
   eventfdRead: ["eventfd_read", ["i32"], "f64"],
@@ -256,7 +263,7 @@ const SIGNATURES: Readonly<
 };
 
 /** Functions that wait on a thread of Deno's pool and give a promise. */
-const ASYNC: ReadonlySet<string> = new Set<keyof Shim>(["pollAsync"]);
+const ASYNC: ReadonlySet<string> = new Set<keyof Shim>(["futexWaitAsync", "pollAsync"]);
 
 /**
  * The symbol table for Deno.dlopen.

@@ -207,6 +207,8 @@ export const RPC_NO_RESPONSE: number = -1;
 
 /** Arguments of a request. */
 export class AgentRpcArgs {
+  /** All bytes. */
+  readonly bytes: Uint8Array;
   /** A value of any type. */
   readonly buffer: AgentRpcBuffer;
   readonly #view: DataView;
@@ -217,6 +219,7 @@ export class AgentRpcArgs {
    * @param memory Memory of {@linkcode RPC_ARGS_BYTES} bytes.
    */
   constructor(memory: Uint8Array = new Uint8Array(RPC_ARGS_BYTES)) {
+    this.bytes = memory;
     this.#view = new DataView(memory.buffer, memory.byteOffset, RPC_ARGS_BYTES);
     this.buffer = new AgentRpcBuffer(RPC_BUFFER_BYTES, memory.subarray(16));
   }

@@ -29,6 +29,7 @@ import type { AgentSignals } from "./agent_signals.ts";
 import { type GuardHost, NATIVE_GUARD } from "./guard/launch.ts";
 import { postMortem } from "./guard/post_mortem.ts";
 import { REAL_FLAGS, type RealOptions, realOptions } from "./real_flags.ts";
+import type { AgentRpc } from "./rpc/requests.ts";
 import { runRealAgent } from "./real_agent.ts";
 import { runSimAgent } from "./sim_agent.ts";
 
@@ -65,6 +66,10 @@ export interface AgentProgram {
    * @returns What ends it.
    */
   readonly serve?: (policy: PolicyDefinition, say: (text: string) => void) => () => void;
+  /**
+   * Answers requests of other processes beside {@linkcode RPC_DEBUG_RUNQUEUE}, which all agents do.
+   */
+  readonly rpc?: AgentRpc;
   /** What to say on stdout before the last words, from the policy's state. */
   readonly finalText?: (enclave: PolicyEnclave) => string;
 }

@@ -59,6 +59,11 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     has_file: false,
     load: () => import("./adopt.ts"),
   },
+  rpc: {
+    summary: "ask an agent process something",
+    has_file: false,
+    load: () => import("./rpc/main.ts"),
+  },
   doctor: {
     summary: "say whether agents can run on this host, and what to do where not",
     has_file: false,

@@ -25,6 +25,8 @@ import type { GuardLink } from "./guard/launch.ts";
 import { keptBy } from "./guard/predecessor.ts";
 import { destroyActions, findEnclave, makeEnclave, type OpenEnclave } from "./real_enclave.ts";
 import type { RealOptions } from "./real_flags.ts";
+import { agentRpcHandler } from "./rpc/requests.ts";
+import { AgentRpcServer } from "./rpc/server.ts";
 import { leaveCpus } from "./spare_cpus.ts";
 import { limitsFault } from "./start_limits.ts";
 import { Interrupted, pause, TakeOver } from "./take_over.ts";
@@ -74,6 +76,7 @@ class RealAgent {
   #has_published = false;
   readonly #guard_pid = Deno.ppid;
   #endService: (() => void) | undefined;
+  #rpc: AgentRpcServer | undefined;
   #beat_timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -142,6 +145,7 @@ class RealAgent {
       worker_url: this.#job.host.worker_url,
       state_region: this.#board.state_region,
       busy_ms: BUSY_MS,
+      pins_late: !is_made,
       // The threads of a dead agent wait: rather slow at first than later.
       warm_up: this.#job.link === undefined || this.#job.link.old_fd < 0,
       awaitTurn: async () => {
@@ -154,9 +158,24 @@ class RealAgent {
     });
     this.#threads = threads;
     this.#endService = this.#job.program.serve?.(this.#policy, (text) => this.#say(text));
+    this.#startRpc(enclave);
     this.#board.phase = guard_board.PHASE_ACTIVE;
     leaveCpus(control.cpus(), threads.tids());
     return threads;
+  }
+
+  /** From here on other processes can ask the agent something. */
+  #startRpc(enclave: PolicyEnclave): void {
+    try {
+      this.#rpc = new AgentRpcServer({
+        handler: agentRpcHandler(enclave, () => this.#dump(DUMP_ALL_TASKS), this.#job.program.rpc),
+        isOnline: () => enclave.control.isOnline(),
+        say: (text) => this.#say(text),
+      });
+    } catch (error) {
+      // Agents schedule without it.
+      this.#say(`no requests of other processes are answered: ${(error as Error).message}`);
+    }
   }
 
   /** Gives the policy what its predecessor kept. */
@@ -220,6 +239,7 @@ class RealAgent {
     const is_gone = this.#open.control.isDestroyed();
     const hands_over = this.#staysAfterwards() && this.#job.link !== undefined;
     const drain_ms = this.#staysAfterwards() ? 0 : DRAIN_MS;
+    await this.#rpc?.close();
     const report = await threads.stop({ drain_ms, process_ends: hands_over });
     this.#endService?.();
     if (report.exit_status !== 0) {

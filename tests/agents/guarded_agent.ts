@@ -10,6 +10,7 @@ import { FIFO_PER_CPU_AGENT } from "../../schedulers/fifo/per_cpu/agent.ts";
 import { agentMain, PROCESS_HOST } from "../../util/agent_main.ts";
 import { PLANTED_POLICIES } from "../workers/planted_agent_worker.ts";
 import { PeerRealKernel } from "./peer_real_kernel.ts";
+import { testRequests } from "./test_requests.ts";
 
 const HOST_FILES: Readonly<Record<string, string>> = {
   "/sys/fs/ghost/version": "91\n",
@@ -26,7 +27,8 @@ async function main(): Promise<number> {
     round_count: 1_000_000_000,
     run_ns_max: 200_000,
   }, ctl);
-  const program = { ...FIFO_PER_CPU_AGENT, policy: PLANTED_POLICIES[policy_name]({}) };
+  const policy = PLANTED_POLICIES[policy_name]({});
+  const program = { ...FIFO_PER_CPU_AGENT, policy, rpc: testRequests };
   return await agentMain(program, args, {
     ...PROCESS_HOST,
     stdout: (text) => {

@@ -126,6 +126,37 @@ done`,
   },
 };
 
+const GHOST_RPC: VmJob = {
+  name: "ghost_rpc",
+  summary: "another process asks the agent, by its guard's process id, while it schedules",
+  timeout_s: 300,
+  is_packed: true,
+  is_ghost: true,
+  script: (context) =>
+    `${prelude(context)}start_agent agent --ghost_cpus ${CPUS}
+active agent $guard
+ask() { "$programs/ghostctl" rpc $guard "$@"; }
+echo "empty $(ask 2)"
+load --only SimpleExpMany
+echo "loaded $(ask 2)"; echo "dump $(ask 1)"; echo "unknown $(ask 99)"
+end_load
+kill -INT $guard; end_agent agent $guard
+echo "gone $(ask 2 2>&1)"`,
+  judge: ({ stdout }) => ({
+    faults: faultsIf(
+      [fact(stdout, "empty") !== "0", "an empty enclave has threads"],
+      [!(Number(fact(stdout, "loaded")) > 20), "the threads of the load are not counted"],
+      [fact(stdout, "dump") !== "0", "the agent does not dump its state"],
+      [!stdout.includes("agent: SchedState[1]"), "the dump is not on the agent's stderr"],
+      [fact(stdout, "unknown") !== "-1", "an unknown request is not refused"],
+      [fact(stdout, "load_status") !== "0", "simple_exp failed"],
+      [fact(stdout, "agent_status") !== "0", `agent ended with ${fact(stdout, "agent_status")}`],
+      [!/^gone .*answers no requests/m.test(stdout), "an agent that is gone still answers"],
+    ),
+    detail: `${fact(stdout, "loaded")} threads`,
+  }),
+};
+
 const GHOST_CONTRACT: VmJob = {
   name: "ghost_contract",
   summary: "the contract suite passes on the kernel; what it cannot be asked is a skip with reason",
@@ -153,5 +184,6 @@ export const GHOST_JOBS: readonly VmJob[] = [
   ...GHOST_GLOBAL_JOBS,
   GHOST_UPGRADE,
   GHOST_KILL,
+  GHOST_RPC,
   GHOST_CONTRACT,
 ];

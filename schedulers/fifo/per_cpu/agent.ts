@@ -4,6 +4,7 @@
  * @module
  */
 import { agentMain, type AgentProgram } from "../../../util/agent_main.ts";
+import { countAllTasks } from "../../../util/rpc/requests.ts";
 import { FIFO_PER_CPU } from "./scheduler.ts";
 
 /** The executable. */
@@ -12,6 +13,7 @@ export const FIFO_PER_CPU_AGENT: AgentProgram = {
   summary: "schedules threads first in, first out on each CPU",
   policy: FIFO_PER_CPU,
   done_text: "\nDone!\n",
+  rpc: countAllTasks,
 };
 
 /**
