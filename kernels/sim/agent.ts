@@ -261,6 +261,8 @@ export class SimAgent implements AgentPort {
     if ((run_flags & ~RTLA_ON_IDLE) !== 0 && has_rule("yield.flags")) return -EINVAL;
     if (this.isGone()) return -EINVAL;
     if (agent_barrier !== this.barrier() && has_rule("yield.agent_barrier")) return -ESTALE;
+    // What the last transaction asked for ends with what the yield asks for.
+    this.#machine.cpus[this.cpu].want_not_idle = false;
     this.#block((run_flags & RTLA_ON_IDLE) !== 0 && has_rule("yield.rtla_on_idle"));
     return 0;
   }

@@ -397,7 +397,7 @@ export class SimMachine {
         this.messages.latchedPreempted(cpu);
         return true;
       }
-      this.#notIdle(cpu, agent_ready ? null : cpu.waiting.first);
+      if (!agent_ready) this.#notIdle(cpu, cpu.waiting.first as SimThread);
       if (agent_ready) {
         this.#setMode(cpu, MODE_AGENT, null);
         agent.dispatch();
@@ -421,8 +421,8 @@ export class SimMachine {
     return agent !== null && agent.wakeOnIdle(is_asked);
   }
 
-  /** An idle CPU gets something to run: a thread, or its agent (null). */
-  #notIdle(cpu: SimCpu, next: SimThread | null): void {
+  /** A thread of the default class gets an idle CPU. */
+  #notIdle(cpu: SimCpu, next: SimThread): void {
     if (!cpu.want_not_idle) return;
     cpu.want_not_idle = !this.options.has_rule("message.not_idle_once");
     this.messages.cpuNotIdle(cpu, next);
@@ -470,7 +470,7 @@ export class SimMachine {
     const { faults } = this.options;
     const fails = faults.any && faults.roll("latch_failure");
     if (fails && this.messages.latchFailed(cpu, thread)) return true;
-    this.#notIdle(cpu, thread);
+    cpu.want_not_idle = false;
     cpu.run_flags = cpu.latched_flags;
     this.start(cpu, thread, MODE_GHOST, cpu.latched_cost_ns);
     return false;

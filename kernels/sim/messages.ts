@@ -412,14 +412,14 @@ export class Messages {
   }
 
   /** An idle CPU whose transaction asked for it is busy again. */
-  cpuNotIdle(cpu: SimCpu, next: SimThread | null): void {
+  cpuNotIdle(cpu: SimCpu, next: SimThread): void {
     const { agent } = cpu;
     if (agent === null) return;
     const words = this.#begin(MSG_CPU_NOT_IDLE, agent.queue);
     const p = this.#payload;
     words[p + PAYLOAD.cpu] = cpu.id;
-    words[p + PAYLOAD.not_idle_next_gtid] = next?.gtid_lo ?? agent.gtid_lo;
-    words[p + PAYLOAD.not_idle_next_gtid + 1] = next?.gtid_hi ?? agent.gtid_hi;
+    words[p + PAYLOAD.not_idle_next_gtid] = next.gtid_lo;
+    words[p + PAYLOAD.not_idle_next_gtid + 1] = next.gtid_hi;
     this.#sendCpu(agent, agent.queue);
   }
 

@@ -45,11 +45,6 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
     "agent barrier: an agent that yields right before a message",
     "TASK_AFFINITY_CHANGED: the gtid",
   ]],
-  ["this kernel does not idle a CPU that idles: TARGET_ONCPU", [
-    "CPU_NOT_IDLE: ",
-    "api_test NeedCpuNotIdle",
-    "agent_test MsgCpuNotIdle",
-  ]],
   ["this kernel leaves records of CPUs outside the enclave open", [
     "commit: a CPU outside the enclave is NO_AGENT",
     "commit point: a greedy transaction is decided in the end",
@@ -59,24 +54,6 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
   ]],
   ["with ELIDE_PREEMPT this kernel leaves the task's barrier alone too", [
     "ELIDE_PREEMPT: the displaced task sends no TASK_PREEMPT",
-  ]],
-  ["times of the case are a simulated machine's, to the microsecond", [
-    "status words: a task's word follows the task",
-    "runtime of a task: it grows",
-    "TASK_BLOCKED: runtime",
-    "TASK_YIELD: runtime",
-    "CPU_TIMER_EXPIRED: ",
-    "RTLA_ON_BLOCKED: ",
-    "RTLA_ON_YIELD: ",
-    "RTLA_ON_IDLE: after a local commit",
-    "CPU_TICK: every CPU",
-    "TASK_WAKEUP: ",
-    "seqnum: it does not stay the same",
-    "cpu_seqnum: it grows",
-    "upgrade: agents leave, others follow",
-    "api_test KernelTimes",
-    "api_test DepartedRace",
-    "TASK_PREEMPT: a task that a higher class displaces",
   ]],
 ];
 

@@ -8,6 +8,7 @@ import {
   COMMIT_AT_TXN_COMMIT,
   GHOST_SW_CPU_AVAIL,
   GHOST_SW_TASK_ONCPU,
+  GHOST_SW_TASK_RUNNABLE,
   GHOST_TXN_COMPLETE,
   GHOST_TXN_READY,
   TXN_AGENT_BARRIER_WORD,
@@ -41,6 +42,8 @@ import type { ContractHost, ContractThread, ThreadAction } from "./host.ts";
 
 /** Slots of a queue unless a case says otherwise. */
 const ELEM_COUNT = 256;
+/** A task that can run and does not for so long has lost its CPU to a thread of the host. */
+const STRANDED_NS = 300_000_000;
 /** A thread that uses its CPU longer than any case lasts. */
 export const BUSY: readonly ThreadAction[] = [{ op: "run", ns: 1_000_000_000 }];
 
@@ -96,6 +99,8 @@ export class Lab {
   /** All messages that were read so far. */
   readonly log: LoggedMessage[] = [];
   readonly #words: Int32Array;
+  /** By thread id, how a task is put back on the CPU that it was run on. */
+  readonly #placed = new Map<number, () => Promise<number>>();
 
   private constructor(host: ContractHost, control: EnclaveControl, queues: readonly Queue[]) {
     this.host = host;
@@ -376,6 +381,22 @@ export class Lab {
     const state = await this.commitLocal(cpu, { thread, run_flags });
     expectEqual(state, GHOST_TXN_COMPLETE, `run thread ${thread.tid} on CPU ${cpu}`);
     await this.until(() => this.#hasRun(thread, before), `thread ${thread.tid} on CPU ${cpu}`);
+    this.#placed.set(thread.tid, () => this.commitLocal(cpu, { thread, run_flags }));
+  }
+
+  /** Tells when a task will have been able to run, and not on a CPU, for too long. */
+  #strandedAt(thread: ContractThread | undefined): () => number {
+    let since_ns = NaN;
+    return () => {
+      const index = thread === undefined
+        ? -1
+        : this.control.taskStatusIndex(thread.gtid_lo, thread.gtid_hi);
+      const waits = GHOST_SW_TASK_RUNNABLE;
+      const mask = waits | GHOST_SW_TASK_ONCPU;
+      if (index < 0 || (this.status.flags(index) & mask) !== waits) since_ns = NaN;
+      else if (Number.isNaN(since_ns)) since_ns = this.host.nowNs();
+      return since_ns + STRANDED_NS;
+    };
   }
 
   /** True if a task is on a CPU, or has been since its barrier was read. */
@@ -422,6 +443,13 @@ export class Lab {
         message.type === type && (thread === undefined || isAbout(message, thread))
       );
     };
+    const again = thread === undefined ? undefined : this.#placed.get(thread.tid);
+    // Threads of the host may take the CPU from the task, which nobody puts back then.
+    for (let end = this.#strandedAt(thread); again !== undefined; end = this.#strandedAt(thread)) {
+      await this.until(() => find() !== undefined || this.host.nowNs() > end(), `message ${type}`);
+      if (find() !== undefined) break;
+      await again();
+    }
     await this.until(() => find() !== undefined, `message ${type}`);
     return find() as LoggedMessage;
   }

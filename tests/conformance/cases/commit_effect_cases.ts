@@ -185,7 +185,7 @@ const POINT_CASES: readonly ContractCase[] = [
       // Nothing else may happen on the CPU: a greedy transaction is committed at any chance.
       const lab = await Lab.open(host, { queues: "polled" });
       expectEqual(lab.control.writeTunable("deliver_ticks", 1), 0, "deliver_ticks");
-      await lab.runOn(1, lab.task());
+      await lab.idle(1);
       lab.openTxn(1, { thread: lab.task(), commit_flags: 0 });
       await host.sleep(TICKS_NS);
       expectEqual(lab.txns.state(1), GHOST_TXN_READY, "state");
@@ -340,8 +340,10 @@ const THREAD_CASES: readonly ContractCase[] = [
       expectFields(host.kernel.abi.version, message, { cpu: 1, was_latched: 1 });
       await lab.release(1);
       // Meanwhile a tick may have come, which the flag does not outlast.
-      const isTold = (): boolean =>
-        lab.log.some((one) => one.type === MSG_TASK_PREEMPT && isAbout(one, second));
+      const isTold = (): boolean => {
+        lab.takeMessages();
+        return lab.log.some((one) => one.type === MSG_TASK_PREEMPT && isAbout(one, second));
+      };
       await lab.until(() => lab.isOnCpu(second) || isTold(), "the second task runs or is told off");
     },
   },

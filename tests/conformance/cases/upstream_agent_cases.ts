@@ -5,6 +5,8 @@
  * @module
  */
 import {
+  ALLOW_TASK_ONCPU,
+  COMMIT_AT_TXN_COMMIT,
   GHOST_MAX_QUEUE_ELEMS,
   GHOST_SW_F_CANFREE,
   GHOST_TXN_COMPLETE,
@@ -151,7 +153,8 @@ const MESSAGE_CASES: readonly ContractCase[] = [
       const asked = 3;
       for (const cpu of [1, 2, 3]) {
         const run_flags = cpu === asked ? NEED_CPU_NOT_IDLE : 0;
-        const state = await lab.commit(0, cpu, { gtid: [-2, -1], run_flags });
+        const commit_flags = COMMIT_AT_TXN_COMMIT | ALLOW_TASK_ONCPU;
+        const state = await lab.commit(0, cpu, { gtid: [-2, -1], run_flags, commit_flags });
         expectEqual(state, GHOST_TXN_COMPLETE, `idle transaction of CPU ${cpu}`);
       }
       for (const cpu of [1, 2, 3]) host.occupy(cpu);

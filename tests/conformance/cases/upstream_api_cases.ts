@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  ALLOW_TASK_ONCPU,
   COMMIT_AT_TXN_COMMIT,
   GHOST_TXN_COMPLETE,
   MSG_CPU_NOT_IDLE,
@@ -30,7 +31,7 @@ import { fieldsOf } from "../payloads.ts";
 import { FAILURE_CELL, SUCCESS_CELL, syncGroupStep, VIOLATION_CELL } from "../sync_group_policy.ts";
 import { STRAY_CELL, TWICE_NEW_CELL } from "../task_rows.ts";
 
-const LONG_NS = 1_000_000_000;
+const LONG_NS = 60_000_000_000;
 // Cells of runDeadStep: 1 while it commits, status index, gtid words, commits so far.
 const [ACTIVE, TARGET_INDEX, TARGET_LO, TARGET_HI, COMMITS] = [20, 21, 22, 23, 24];
 
@@ -118,7 +119,8 @@ const TRANSACTION_CASES: readonly ContractCase[] = [
       for (let count = 0; count < 10; count++) {
         for (const cpu of [1, 2]) {
           const run_flags = cpu % 2 === 1 ? NEED_CPU_NOT_IDLE : 0;
-          const state = await lab.commit(0, cpu, { gtid: [-2, -1], run_flags });
+          const commit_flags = COMMIT_AT_TXN_COMMIT | ALLOW_TASK_ONCPU;
+          const state = await lab.commit(0, cpu, { gtid: [-2, -1], run_flags, commit_flags });
           expectEqual(state, GHOST_TXN_COMPLETE, `idle transaction of CPU ${cpu}`);
         }
         const threads = [host.occupy(1), host.occupy(2)];
