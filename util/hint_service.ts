@@ -1,11 +1,15 @@
 /**
  * The main isolate's part in hints: finds the processes of new ghOSt threads, attaches their
- * PrioTables, and lets go of those whose process has ended. A table that is refused costs its
+ * PrioTables, and lets go of those whose last ghOSt thread has left or ended. A table that is refused costs its
  * process the hints, and is told once.
  *
  * @module
  */
+import { SCHED_GHOST } from "../ffi/abi/constants.ts";
+import { SCHED_RESET_ON_FORK } from "../ffi/linux.ts";
+import { loadShim } from "../ffi/shim.ts";
 import { HOST_PROCFS, type Procfs, seqnumBits, tidOf } from "../lib/gtid.ts";
+import { readTextFile } from "../lib/host_files.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
 import { HintRegistry } from "../shared/hint_registry.ts";
 import { HINT_TABLE_COUNT, HintNews, NEWS_TABLE_GONE, NEWS_THREAD } from "../shared/hint_source.ts";
@@ -15,10 +19,11 @@ import {
   SharedMemoryError,
   type SharedMemoryFault,
 } from "../shared/prio_table.ts";
+import { SCHED_EXT } from "./enclave_choice.ts";
 
 /** How often requests are looked for. */
 const PERIOD_MS = 5;
-/** How often it is looked whether a table's process is still there. */
+/** How often it is looked whether a table's process still has threads for the agent. */
 const GONE_PERIOD_MS = 500;
 /** A process without a table is asked again with a new thread, but not more often than this. */
 const RETRY_MS = 100;
@@ -39,8 +44,28 @@ export interface HintHost {
   readonly procfs: Procfs;
   /** Attaches the table of a process. */
   attach(pid: number): AttachedTable | SharedMemoryError;
+  /** True if a process has a thread that some agent schedules. */
+  hasThreads(pid: number): boolean;
   /** Time in ms. */
   nowMs(): number;
+}
+
+/** True for a thread of ghOSt or sched_ext that has not ended. */
+function isScheduled(tid: string): boolean {
+  const policy = loadShim().schedGetscheduler(Number(tid)) & ~SCHED_RESET_ON_FORK;
+  if (policy !== SCHED_GHOST && policy !== SCHED_EXT) return false;
+  const stat = readTextFile(`/proc/${tid}/stat`) ?? "";
+  // The name before it may have any character in it.
+  return !"ZX".includes(stat.charAt(stat.lastIndexOf(")") + 2));
+}
+
+function hasThreads(pid: number): boolean {
+  try {
+    for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+      if (isScheduled(name)) return true;
+    }
+  } catch { /* the process has ended */ }
+  return false;
 }
 
 /** This host. */
@@ -50,6 +75,7 @@ export const HINT_HOST: HintHost = {
     const table = new PrioTable();
     return table.attach(pid) ?? table;
   },
+  hasThreads,
   nowMs: () => performance.now(),
 };
 
@@ -113,8 +139,12 @@ export class HintService {
     this.#look_ms = now_ms;
     for (const place of this.#places) {
       if (place === undefined || place.gone_with !== undefined) continue;
-      if (this.#statusOf(place.pid) === undefined) this.#endTable(place);
+      if (!this.#host.hasThreads(place.pid)) this.#endTable(place);
     }
+    for (const [pid, refused_ms] of this.#refused_ms) {
+      if (now_ms - refused_ms >= RETRY_MS) this.#refused_ms.delete(pid);
+    }
+    for (const pid of this.#told) if (!this.#host.hasThreads(pid)) this.#told.delete(pid);
   }
 
   #statusOf(tid: number): string | undefined {
@@ -145,10 +175,10 @@ export class HintService {
       : this.#host.attach(pid);
     if (table instanceof SharedMemoryError) {
       this.#refused_ms.set(pid, now_ms);
-      const is_silent = SILENT_FAULTS.includes(table.fault) || this.#told.has(pid);
+      if (SILENT_FAULTS.includes(table.fault) || this.#told.has(pid)) return -1;
       this.#told.add(pid);
       const what = `no hints from process ${pid}: ${table.message}`;
-      if (!is_silent) this.#say(`${what}; until then its threads are scheduled without`);
+      this.#say(`${what}; until then its threads are scheduled without`);
       return -1;
     }
     this.#places[index] = { pid, table, gone_with: undefined };
@@ -168,8 +198,6 @@ export class HintService {
     if (!this.#registry.tell(news)) return;
     place.gone_with = this.#registry.newsTold();
     this.#places_by_pid.delete(place.pid);
-    this.#told.delete(place.pid);
-    this.#refused_ms.delete(place.pid);
   }
 
   #release(): void {

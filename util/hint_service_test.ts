@@ -4,6 +4,7 @@ import { HintRegistry, makeHintRegistry, RegisteredHints } from "../shared/hint_
 import { HINT_TABLE_COUNT, HintNews, NEWS_TABLE_GONE, NEWS_THREAD } from "../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, SchedItem, SharedMemoryError } from "../shared/prio_table.ts";
 import { PrioTableClient } from "../shared/prio_table_client.ts";
+import { Peer } from "../tests/peers/c_peer.ts";
 import { type AttachedTable, HINT_HOST, type HintHost, HintService } from "./hint_service.ts";
 
 /** gtid of a thread, as two words. */
@@ -31,6 +32,10 @@ class FakeHost implements HintHost {
     this.attach_count++;
     return this.refusals.get(pid) ??
       { handle: undefined, close: () => void this.closed.push(pid) };
+  }
+
+  hasThreads(pid: number): boolean {
+    return [...this.pids.values()].includes(pid);
   }
 
   nowMs(): number {
@@ -116,6 +121,78 @@ Deno.test("hints: a table goes only when the agent knows that its process has en
   assertEquals(host.closed, [100]);
 });
 
+Deno.test("hints: a table goes with the last thread that the agent schedules, and may come again", () => {
+  const { host, agent, service, news } = bench();
+  for (const tid of [100, 101]) host.pids.set(tid, 100);
+  for (const tid of [100, 101]) agent.indexOf(...gtid(tid));
+  service.poll();
+  host.pids.delete(100);
+  host.now = 1000;
+  service.poll();
+  assertEquals(news().map(([kind]) => kind), [NEWS_THREAD, NEWS_THREAD]);
+  // The process goes on, but its last thread has left ghOSt.
+  host.pids.clear();
+  host.now = 2000;
+  service.poll();
+  assertEquals(news(), [[NEWS_TABLE_GONE, 0, 0]]);
+  service.poll();
+  assertEquals(host.closed, [100]);
+  host.pids.set(102, 100);
+  agent.indexOf(...gtid(102));
+  service.poll();
+  assertEquals(news(), [[NEWS_THREAD, 0, 102]]);
+});
+
+/** Descriptors and mappings of this process. */
+function holdings(): { fd_count: number; table_count: number } {
+  const maps = Deno.readTextFileSync("/proc/self/maps").split("\n");
+  return {
+    fd_count: [...Deno.readDirSync("/proc/self/fd")].length,
+    table_count: maps.filter((line) => line.includes("ghost-shmem-priotable")).length,
+  };
+}
+
+Deno.test("hints: of many processes that come and go no descriptor and no mapping is left", async () => {
+  const host = Object.assign(new FakeHost(), { attach: HINT_HOST.attach });
+  const said: string[] = [];
+  const registry = makeHintRegistry();
+  const agent = new RegisteredHints(registry);
+  const service = new HintService(registry, (text) => said.push(text), host);
+  const news = new HintNews();
+  const before = holdings();
+  const [batch_count, batch] = [5, HINT_TABLE_COUNT - 4];
+  try {
+    for (let n = 0; n < batch_count; n++) {
+      const peers = Array.from(
+        { length: batch },
+        () => new Peer("prio_table_peer", "create", 10, 2, 19, 0),
+      );
+      await Promise.all(peers.map((peer) => peer.line()));
+      for (const { pid } of peers) {
+        host.pids.set(pid, pid);
+        agent.indexOf(...gtid(pid));
+      }
+      service.poll();
+      assertEquals(said, []);
+      assert(holdings().table_count >= batch);
+      await Promise.all(peers.map((peer) => peer.kill()));
+      host.pids.clear();
+      host.now += 1000;
+      service.poll();
+      while (agent.takeNews(news));
+      service.poll();
+      assertEquals(holdings(), before);
+    }
+  } finally {
+    service.stop();
+  }
+});
+
+Deno.test("hints: threads of the default class are none that an agent schedules", () => {
+  assertEquals(HINT_HOST.hasThreads(Deno.pid), false);
+  assertEquals(HINT_HOST.hasThreads(2 ** 30), false);
+});
+
 Deno.test("hints: processes beyond the places go without, and one of them is told of", () => {
   const { host, agent, service, news, said } = bench();
   for (let pid = 1; pid <= HINT_TABLE_COUNT + 1; pid++) {
@@ -142,6 +219,7 @@ Deno.test("hints: a real table of a process is read through the registry, and le
   const said: string[] = [];
   const service = new HintService(buffer, (text) => said.push(text), {
     ...HINT_HOST,
+    hasThreads: () => true,
     procfs: { prefix: "", read: () => `Tgid:\t${Deno.pid}\n`, readLink: () => undefined },
   });
   try {
