@@ -146,6 +146,8 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
     "agent_status 0\nagent: Initialization complete, ghOSt active.\nagent: Done!\nenclaves 0\n",
   ghost_upgrade: "old active\nnew active\nold_status 0\nload_status 0\nnew_status 0\nenclaves 0\n",
   ghost_kill: "agent active\ngone_ms 12\nagent_status 1\nleft 0\n".repeat(5),
+  ghost_rpc: "empty 0\nloaded 1000\ndump 0\nunknown -1\nload_status 0\nagent_status 0\n" +
+    "agent: SchedState[1]: x\ngone ghostctl rpc: process 1 answers no requests: x\n",
   ghost_contract: "ok  this\nskip  that: a reason\n1 passed, 0 failed, 1 skipped\n",
 };
 
@@ -160,6 +162,8 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_upgrade", "load_status 0", "load_status 124"],
     ["ghost_kill", "left 0", "left 1"],
     ["ghost_kill", "agent_status 1", "stuck 7"],
+    ["ghost_rpc", "loaded 1000", "loaded "],
+    ["ghost_rpc", "SchedState", "silence"],
     ["ghost_contract", "ok  this", "FAIL  this: 1, want 2"],
     ["ghost_contract", "0 failed", "2 failed"],
   ];
