@@ -73,6 +73,8 @@ export interface PolicyDefinition {
   readonly options?: Readonly<Record<string, unknown>>;
   /** The same policy, but for what lies outside of the declared memory: to warm up with. */
   readonly rehearsal?: () => PolicyDefinition;
+  /** Of a rehearsal: what applications do between two steps. */
+  readonly rehearse?: () => void;
   /** Declares the memory that instances share, for an enclave of so many CPUs. */
   layout(cpu_count: number): PolicyLayout;
   /** Makes the instance of one agent. */

@@ -63,6 +63,7 @@ export class DryRun {
   readonly #port: DryRunPort;
   readonly #meter: StepMeter;
   readonly #own: number;
+  readonly #rehearse: () => void;
 
   /**
    * Makes private memory and a policy instance on it.
@@ -72,6 +73,7 @@ export class DryRun {
   constructor(options: DryRunOptions) {
     const { abi, cpus, cpu } = options;
     const policy = options.policy.rehearsal?.() ?? options.policy;
+    this.#rehearse = policy.rehearse ?? (() => {});
     this.kernel = new SyntheticKernel({
       abi,
       cpus,
@@ -144,6 +146,7 @@ export class DryRun {
   #turn(): void {
     const { kernel, policy } = this;
     kernel.produce();
+    this.#rehearse();
     this.#port.associate_result = kernel.associateResult();
     carryOut(this.#meter.step(policy), policy, this.#port);
     kernel.decide();

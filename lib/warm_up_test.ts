@@ -7,8 +7,8 @@ import { edf } from "../schedulers/edf/scheduler.ts";
 import { fifoCentralized } from "../schedulers/fifo/centralized/scheduler.ts";
 import { shinjuku } from "../schedulers/shinjuku/scheduler.ts";
 import { sol } from "../schedulers/sol/scheduler.ts";
-import { makeHintRegistry } from "../shared/hint_registry.ts";
-import type { PolicyDefinition, Verdict } from "./policy.ts";
+import { HintRegistry, makeHintRegistry } from "../shared/hint_registry.ts";
+import { DUMP_ALL_TASKS, type PolicyDefinition, type Verdict } from "./policy.ts";
 import type { DryRunPort } from "./synthetic_kernel.ts";
 import { DryRun, type DryRunOptions, warmUp } from "./warm_up.ts";
 
@@ -161,4 +161,21 @@ Deno.test("a warm-up asks nobody for the hints of threads that it makes up", () 
     new DryRun(options(LATEST_ABI, policy(config)).run).run(1000);
   }
   assertEquals(words(), before);
+});
+
+Deno.test("a warm-up reads hints of an application that it makes up", () => {
+  for (const make of [shinjuku, edf]) {
+    const policy = make({ global_cpu: 0, preemption_time_slice_ns: 1000, ticks: false });
+    const rehearsal = policy.rehearsal!();
+    const registry = new HintRegistry(rehearsal.options?.hint_registry as SharedArrayBuffer);
+    const dry = new DryRun(options(LATEST_ABI, { ...policy, rehearsal: () => rehearsal }).run);
+    let paused_count = 0;
+    for (let chunk = 0; chunk < 40; chunk++) {
+      dry.run(500);
+      if (dry.policy.dump(DUMP_ALL_TASKS).includes("Paused")) paused_count++;
+    }
+    assertGreater(paused_count, 2);
+    assertGreater(registry.newsTaken(), 100);
+    assert(registry.newsTold() - registry.newsTaken() < 100);
+  }
 });

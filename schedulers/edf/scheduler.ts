@@ -25,7 +25,8 @@ import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
-import { makeHintRegistry, RegisteredHints } from "../../shared/hint_registry.ts";
+import { RegisteredHints } from "../../shared/hint_registry.ts";
+import { HintRehearsal } from "../../shared/hint_rehearsal.ts";
 import {
   HINT_TABLE_COUNT,
   HintNews,
@@ -454,7 +455,13 @@ export function edf(config: EdfConfig): PolicyDefinition {
     name: "edf",
     requires: ["group_commit"],
     options,
-    rehearsal: () => edf({ ...config, hint_registry: makeHintRegistry() }),
+    rehearsal: () => {
+      const application = new HintRehearsal();
+      return {
+        ...edf({ ...config, hint_registry: application.buffer }),
+        rehearse: () => application.happen(),
+      };
+    },
     tunables: { deliver_ticks: config.ticks ? 1 : 0 },
     layout: (cpu_count) => ({
       task: {

@@ -23,7 +23,8 @@ import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
-import { makeHintRegistry, RegisteredHints } from "../../shared/hint_registry.ts";
+import { RegisteredHints } from "../../shared/hint_registry.ts";
+import { HintRehearsal } from "../../shared/hint_rehearsal.ts";
 import { HintNews, type HintSource, NEWS_THREAD, NO_HINTS } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
@@ -418,7 +419,13 @@ export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
     name: "shinjuku",
     requires: ["group_commit"],
     options,
-    rehearsal: () => shinjuku({ ...config, hint_registry: makeHintRegistry() }),
+    rehearsal: () => {
+      const application = new HintRehearsal();
+      return {
+        ...shinjuku({ ...config, hint_registry: application.buffer }),
+        rehearse: () => application.happen(),
+      };
+    },
     layout: (cpu_count) => ({
       task: {
         state: "i32",
