@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { GHOST_SW_BOOST_PRIO } from "../ffi/abi/constants.ts";
 import { loadShim } from "../ffi/shim.ts";
 import { AgentContext } from "../lib/agent_context.ts";
 import {
@@ -17,6 +18,7 @@ import {
 import { EnclaveError, type PolicyEnclave } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
 import type { Snapshot } from "../lib/snapshot.ts";
+import { StatusWordTable } from "../lib/status_word.ts";
 import { dumpAgents } from "./agent_dump.ts";
 import { workerModuleUrl } from "../lib/worker_module.ts";
 import {
@@ -368,6 +370,22 @@ export class AgentThreads {
   /** Thread ids of all agents, satellites last. */
   tids(): number[] {
     return [...this.#agents, ...this.#satellites].map(({ tid }) => tid);
+  }
+
+  /**
+   * True if the agent of a CPU runs the policy and could do so now: the default class does not want
+   * its CPU.
+   *
+   * @param index Position of the CPU in the enclave.
+   */
+  mayRun(index: number): boolean {
+    const { kernel, control, enclave } = this.#options;
+    const cpu = control.cpus()[index];
+    if (!this.#agents.some((agent) => agent.cpu === cpu)) return false;
+    const word = enclave.state.cpu("agent_status_index", cpu)[0] - 1;
+    if (word < 0 || control.isDestroyed()) return true;
+    const status = new StatusWordTable(kernel.memory, control.status_words);
+    return (status.flags(word) & GHOST_SW_BOOST_PRIO) === 0;
   }
 
   /** The agents that run no policy. */

@@ -194,7 +194,8 @@ class RealAgent {
   }
 
   #startBeat(enclave: PolicyEnclave): void {
-    const heartbeat = new Heartbeat(this.#kernel.memory, enclave.queues);
+    const mayRun = (index: number) => this.#threads?.mayRun(index) ?? true;
+    const heartbeat = new Heartbeat(this.#kernel.memory, enclave.queues, mayRun);
     this.#beat_timer = setInterval(
       () => this.#board.beat(heartbeat.look()),
       beatPeriodMs(this.#job.real.watchdog_ns),

@@ -1,7 +1,8 @@
 /**
  * Tells the guard which queues hold messages that nobody takes: queues are memory of the kernel,
  * which the guard does not map. A queue counts only if it holds messages and its tail has not moved
- * since the last beat.
+ * since the last beat, and if its agent could take them: one that leaves its CPU to the default
+ * class, which wants it, waits for that and does not stand still.
  *
  * @module
  */
@@ -26,12 +27,19 @@ export class Heartbeat {
   readonly #queues: readonly Queue[];
   readonly #tails: Int32Array;
   readonly #pending = new Int32Array(CPU_MASK_WORD_COUNT);
+  readonly #mayRun: (index: number) => boolean;
 
   /**
    * @param memory How shared words are read.
    * @param queues The queue of each CPU.
+   * @param mayRun True if the agent of the CPU at a position can take messages now.
    */
-  constructor(memory: Memory, queues: readonly Queue[]) {
+  constructor(
+    memory: Memory,
+    queues: readonly Queue[],
+    mayRun: (index: number) => boolean = () => true,
+  ) {
+    this.#mayRun = mayRun;
     this.#memory = memory;
     this.#queues = queues;
     this.#tails = new Int32Array(queues.length).fill(-1);
@@ -44,7 +52,7 @@ export class Heartbeat {
       const ring = words[QUEUE_START_WORD] >>> 2;
       const tail = this.#memory.acquire(words, ring + RING_TAIL_WORD);
       const head = this.#memory.acquire(words, ring + RING_HEAD_WORD);
-      if (head !== tail && tail === this.#tails[index]) {
+      if (head !== tail && tail === this.#tails[index] && this.#mayRun(index)) {
         this.#pending[index >> 5] |= 1 << (index & 31);
       }
       this.#tails[index] = tail;

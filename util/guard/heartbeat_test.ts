@@ -33,6 +33,17 @@ Deno.test("a queue is pending if it holds messages and nobody has taken one sinc
   assertEquals([look(), look()], [[0, 0], [0, 0]]);
 });
 
+Deno.test("no queue is pending whose agent has left its CPU to the default class", () => {
+  const queues = [queueOf(0), queueOf(1)];
+  const busy = new Set([0]);
+  const heartbeat = new Heartbeat(HARDWARE_MEMORY, queues, (index) => !busy.has(index));
+  for (const { words } of queues) words[RING_WORD + RING_HEAD_WORD] = 5;
+  heartbeat.look();
+  assertEquals(heartbeat.look()[0], 2);
+  busy.clear();
+  assertEquals(heartbeat.look()[0], 3);
+});
+
 Deno.test("there are several beats within the watchdog's time, and not too many", () => {
   assertEquals([10e6, 1e9, 5e9, 3600e9].map(beatPeriodMs), [5, 125, 250, 250]);
 });
