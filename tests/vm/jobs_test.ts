@@ -144,6 +144,20 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
       "TaskDepartedManyRace",
     ].map((name) => `load: ${name}\nload:  took 1.00 ms\n`).join("") +
     "agent_status 0\nagent: Initialization complete, ghOSt active.\nagent: Done!\nenclaves 0\n",
+  ghost_sol: "first active\nload_status 0\n" +
+    [
+      "SimpleExp",
+      "SimpleExpMany",
+      "BusyExp",
+      "TaskDeparted",
+      "TaskDepartedMany",
+      "TaskDepartedManyRace",
+    ].map((name) => `load: ${name}\n`).join("") +
+    "counted\nwanted_status 0\nload_status 0\nbusy,ghost,yield,30,1.0,812.5,0,0,0\n" +
+    "first_status 0\nfirst: Done!\nenclaves 0\nold active\nnew active\nold_status 0\n" +
+    "load_status 0\ngone_ms 170\nnew_status 1\n" +
+    "new: took over e1 with 9 threads; no CPU was without agent for more than 5.00 ms\n" +
+    "enclaves 0\n",
   ghost_upgrade: "old active\nnew active\nold_status 0\nload_status 0\nnew_status 0\nenclaves 0\n",
   ghost_kill: "agent active\ngone_ms 12\nagent_status 1\nleft 0\n".repeat(5),
   ghost_rpc: "empty 0\nloaded 1000\ndump 0\nunknown -1\nload_status 0\nagent_status 0\n" +
@@ -158,6 +172,15 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_simple_exp", "load_status 0", "load_status 1"],
     ["ghost_simple_exp", "Done!", "Killed"],
     ["ghost_simple_exp", "enclaves 0", "enclaves 1"],
+    ["ghost_sol", "counted", "Terminated"],
+    ["ghost_sol", "load: TaskDepartedMany\n", ""],
+    ["ghost_sol", "yield,30,1.0,812.5", "yield,30,1.0,0"],
+    ["ghost_sol", "first_status 0", "first_status 3"],
+    ["ghost_sol", "new active", "new not active"],
+    ["ghost_sol", "old_status 0", "old_status 1"],
+    ["ghost_sol", "gone_ms 170", "stuck 77"],
+    ["ghost_sol", "new_status 1", "new_status 0"],
+    ["ghost_sol", "\nenclaves 0\nold", "\nenclaves 1\nold"],
     ["ghost_upgrade", "new active", "new not active"],
     ["ghost_upgrade", "load_status 0", "load_status 124"],
     ["ghost_kill", "left 0", "left 1"],
