@@ -70,6 +70,10 @@ export const SCHED_BATCH = 3;
 /** Bit that `schedGetscheduler` adds when the policy is not inherited by children. */
 export const SCHED_RESET_ON_FORK = 0x40000000;
 
+// Signals by number.
+export const SIGUSR1 = 10;
+export const SIGURG = 23;
+
 /** Number of the capability that agents need. */
 export const CAP_SYS_NICE = 23;
 

@@ -9,7 +9,7 @@
  */
 
 /** Must equal SHIM_VERSION in native/shim.h. */
-export const SHIM_VERSION = 4;
+export const SHIM_VERSION = 5;
 
 /** The native functions. Take them out of the object once; a property look-up per call is slow. */
 export interface Shim {
@@ -164,6 +164,8 @@ export interface Shim {
   readonly getThreadName: (name: Uint8Array<ArrayBuffer>) => number;
   /** Blocks every signal of the calling thread but its own faults (SIGSEGV and its like). */
   readonly blockSignals: () => number;
+  /** The process takes one signal for another from now on; one redirection at a time. */
+  readonly redirectSignal: (from: number, to: number) => number;
   /** Raises RLIMIT_MEMLOCK as far as allowed. Returns the limit in bytes, or Infinity. */
   readonly raiseMemlockLimit: () => number;
   /** Locks a region in memory. */
@@ -246,6 +248,7 @@ const SIGNATURES: Readonly<
   setThreadName: ["set_thread_name", ["buffer"], "i32"],
   getThreadName: ["get_thread_name", ["buffer"], "i32"],
   blockSignals: ["block_signals", [], "i32"],
+  redirectSignal: ["redirect_signal", ["i32", "i32"], "i32"],
   raiseMemlockLimit: ["raise_memlock_limit", [], "f64"],
   lockRegion: ["lock_region", ["f64", "f64"], "i32"],
   unlockRegion: ["unlock_region", ["f64", "f64"], "i32"],

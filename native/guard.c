@@ -257,9 +257,12 @@ static void take_signal(int number)
 {
     if (number == SIGCHLD)
         return;
-    kill(guard.agent.pid, number);
-    if (number == SIGUSR1)
+    if (number == SIGUSR1) {
+        /* As agents want it: at a SIGUSR1 the runtime opens a port for debuggers. */
+        kill(guard.agent.pid, SIGURG);
         return;
+    }
+    kill(guard.agent.pid, number);
     /* A stopped agent would not hear of it. */
     kill(guard.agent.pid, SIGCONT);
     if (guard.stop_count == 0)

@@ -14,7 +14,7 @@
 #include <time.h>
 
 /* Raised with every change of a signature; ffi/shim.ts refuses a library of another version. */
-#define SHIM_VERSION 4
+#define SHIM_VERSION 5
 
 /* The library is built with hidden visibility: only these names can be looked up. */
 #define SHIM_API __attribute__((visibility("default")))

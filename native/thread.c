@@ -88,6 +88,25 @@ int32_t shim_block_signals_save(void *old_sigset)
     return -pthread_sigmask(SIG_SETMASK, &all, old_sigset);
 }
 
+static volatile sig_atomic_t passed_on_as;
+
+static void pass_on(int number)
+{
+    int error = errno;
+    (void)number;
+    kill(getpid(), passed_on_as);
+    errno = error;
+}
+
+/* From now on the process takes one signal for another, whoever listened to it before. */
+SHIM_API int32_t shim_redirect_signal(int32_t from, int32_t to)
+{
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    passed_on_as = to;
+    return shim_rc(sigaction(from, &action, NULL));
+}
+
 SHIM_API int32_t shim_block_signals(void)
 {
     return shim_block_signals_save(NULL);

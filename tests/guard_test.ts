@@ -215,11 +215,11 @@ Deno.test("an enclave that was destroyed from outside is not taken again", async
   });
 });
 
-Deno.test("signals go through: SIGUSR1 as often as it comes, SIGINT once", async () => {
+Deno.test("signals go through: SIGUSR1, as SIGURG, as often as it comes, SIGINT once", async () => {
   await withAgent("idle", {}, async ({ started, folder }) => {
     Deno.kill(started.child.pid, "SIGUSR1");
-    await started.waitFor("SIGUSR1");
-    assertEquals(Deno.readTextFileSync(`${folder}/SIGUSR1`), String(started.child.pid));
+    await started.waitFor("SIGURG");
+    assertEquals(Deno.readTextFileSync(`${folder}/SIGURG`), String(started.child.pid));
     Deno.kill(started.child.pid, "SIGINT");
     const { code, stdout } = await started.ended();
     assertEquals([code, stdout.match(/SIGINT/g)?.length], [0, 1]);

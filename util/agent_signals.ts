@@ -5,6 +5,20 @@
  *
  * @module
  */
+import { check } from "../ffi/errors.ts";
+import { SIGURG, SIGUSR1 } from "../ffi/linux.ts";
+import { loadShim } from "../ffi/shim.ts";
+
+/**
+ * What a SIGUSR1 is turned into: at a SIGUSR1 Deno 2.9 opens a port for debuggers on localhost,
+ * whoever listens to the signal, and any user of the host could run code in the agent through it.
+ *
+ * @returns The signal to listen to instead.
+ */
+export function redirectDumpSignal(): Deno.Signal {
+  check("sigaction", loadShim().redirectSignal(SIGUSR1, SIGURG));
+  return "SIGURG";
+}
 
 /** Exit status after a SIGINT that did not end cleanly. */
 export const EXIT_INTERRUPTED = 130;
@@ -26,16 +40,18 @@ export class AgentSignals {
   /**
    * @param exit Ends the process; another one for tests.
    * @param stop_signals Signals that do what SIGINT does.
+   * @param dump_signal The signal that asks for a dump.
    */
   constructor(
     exit: (status: number) => void = Deno.exit,
     stop_signals: readonly Deno.Signal[] = ["SIGINT"],
+    dump_signal: Deno.Signal = "SIGUSR1",
   ) {
     this.#exit = exit;
     const is_windows = Deno.build.os === "windows";
     const names = is_windows ? ["SIGINT"] as const : stop_signals;
     this.#listeners = names.map((name) => [name, () => this.interrupt(name)]);
-    if (!is_windows) this.#listeners.push(["SIGUSR1", () => this.dump()]);
+    if (!is_windows) this.#listeners.push([dump_signal, () => this.dump()]);
   }
 
   /** Fulfilled once the agent should end. */

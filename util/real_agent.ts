@@ -16,7 +16,7 @@ import { OperatingError, type UsageError } from "../lib/errors.ts";
 import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../lib/policy.ts";
 import type { AgentOptions } from "./agent_flags.ts";
 import type { AgentHost, AgentProgram } from "./agent_main.ts";
-import { AgentSignals } from "./agent_signals.ts";
+import { AgentSignals, redirectDumpSignal } from "./agent_signals.ts";
 import { coreMap } from "./core_map.ts";
 import * as guard_board from "./guard/board.ts";
 import { AgentBoard, BoardView } from "./guard/board.ts";
@@ -367,7 +367,8 @@ export async function runRealAgent(job: RealAgentJob): Promise<number | Operatin
   const kernel = await openRealKernel(job.kernel_name, host.kernels);
   if (kernel instanceof OperatingError) return kernel;
   if (job.link !== undefined) nameProcess(job.program.name);
-  const signals = host.signals ?? new AgentSignals(host.exit, STOP_SIGNALS);
+  const signals = host.signals ??
+    new AgentSignals(host.exit, STOP_SIGNALS, redirectDumpSignal());
   if (host.signals === undefined) signals.listen();
   try {
     return await runOn(job, kernel, signals);

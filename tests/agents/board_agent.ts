@@ -66,12 +66,12 @@ function end(status: number, phase: number): void {
   Deno.exit(status);
 }
 
-for (const name of ["SIGINT", "SIGTERM", "SIGUSR1"] as const) {
+for (const name of ["SIGINT", "SIGTERM", "SIGURG"] as const) {
   Deno.addSignalListener(name, () => {
     Deno.writeTextFileSync(`${folder}/${name}`, `${Deno.ppid}`);
     say(name);
     if (name === "SIGINT" && mode === "stubborn") return;
-    if (name !== "SIGUSR1") end(0, PHASE_ENDED);
+    if (name !== "SIGURG") end(0, PHASE_ENDED);
   });
 }
 
