@@ -5,7 +5,8 @@
  * @module
  */
 import { prelude, SUB_TESTS } from "./ghost_script.ts";
-import { fact, faultsIf, type Verdict, type VmJob } from "./job.ts";
+import { shellWord } from "./guest.ts";
+import { fact, faultsIf, type JobContext, type Verdict, type VmJob } from "./job.ts";
 
 /** An agent, and where it runs. */
 interface GlobalAgent {
@@ -108,13 +109,158 @@ function judge(stdout: string): Verdict {
   };
 }
 
-/** One job per agent, on a ghOSt kernel. */
-export const GHOST_GLOBAL_JOBS: readonly VmJob[] = AGENTS.map((agent) => ({
-  name: `ghost_${agent.job}`,
-  summary: `${agent.program}: loads, a wanted global CPU, Ctrl-C, hand-over, kill`,
+/** Agents, what a service tells them, and the order in which its threads are to end. */
+const HINTED: readonly (readonly [program: string, cpus: string, hint: string])[] = [
+  ["agent_shinjuku", "--firstcpu 1 --ncpus 2", "qos"],
+  ["agent_exp", "--ghost_cpus 1-2", "deadline"],
+];
+const HINTED_ORDER = "order 0 1 2 3 4 5 6 7";
+
+/** Lines that start an agent whose guard is `$guard`, run `body`, and stop it. */
+function withAgent(kernel: string, program: string, flags: string, body: string): string {
+  return `"$programs/ghostctl" ${program} --kernel=${kernel} ${flags} >"$work/agent" 2>&1 & guard=$!
+active agent $guard
+${body}
+kill -INT $guard; end_agent agent $guard
+await_none
+`;
+}
+
+/** Threads of two applications compete for one CPU: those of the higher class get it. */
+function classesScript(kernel: string): string {
+  const antagonist = (qos: number) =>
+    `"$programs/ghostctl" antagonist --scheduler=ghost --kernel=${kernel} --cpus= ` +
+    `--ghost_qos=${qos} --num_threads=1 >"$work/qos${qos}" 2>&1 &`;
+  return `used() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+${antagonist(1)} low=$!
+await_line Initializing "$work/qos1" $low; sleep 2
+${antagonist(2)} high=$!
+await_line Initializing "$work/qos2" $high; sleep 3
+low_begin=$(used $low) high_begin=$(used $high)
+sleep 4
+echo "low_ticks $(( $(used $low) - low_begin ))"
+echo "high_ticks $(( $(used $high) - high_begin ))"
+kill -INT $low $high; wait $low $high`;
+}
+
+function hintsScript({ deno, std_flags }: JobContext, kernel: string): string {
+  const run = [deno, "run", "-A", "--no-prompt", "--no-check", ...std_flags].map(shellWord);
+  const runs = HINTED.map(([program, cpus, hint]) => {
+    const service = `${run.join(" ")} tests/vm/hinted_service.ts ${kernel} ${hint}`;
+    return withAgent(kernel, program, cpus, `timeout 240 ${service}; echo "service_status $?"`);
+  });
+  const [[program, cpus]] = HINTED;
+  return runs.join("") + withAgent(kernel, program, cpus, classesScript(kernel));
+}
+
+function judgeHints(stdout: string): Verdict {
+  const count = (line: string): number => stdout.split("\n").filter((one) => one === line).length;
+  const orders = stdout.match(/^order .*$/gm) ?? [];
+  const [low, high] = [Number(fact(stdout, "low_ticks")), Number(fact(stdout, "high_ticks"))];
+  const agent_count = HINTED.length + 1;
+  return {
+    faults: faultsIf(
+      [count("agent active") !== agent_count, "the agent was not active each time"],
+      [count("idle_ran 0") !== HINTED.length, "threads ran that had no work"],
+      [count("early_ran 0") !== HINTED.length, "threads ran before one of a higher class"],
+      [count(HINTED_ORDER) !== HINTED.length, `not in the order of their hints: ${orders}`],
+      [count("service_status 0") !== HINTED.length, "the service failed"],
+      [!(high > 100), `the higher class got ${high} ticks of 400`],
+      [!(5 * low < high), `the lower class got ${low} ticks, the higher one ${high}`],
+      [count("agent_status 0") !== agent_count, "an agent did not end well"],
+    ),
+    detail: `${orders.join(", ")}; class 1 ${low} ticks, class 2 ${high}`,
+  };
+}
+
+const GHOST_HINTS: VmJob = {
+  name: "ghost_hints",
+  summary: "threads run when their service says so, in its order: TypeScript and C clients",
   timeout_s: 900,
   is_packed: true,
   is_ghost: true,
-  script: (context) => `${prelude(context, `ghostctl ${agent.program}`)}${script(agent)}`,
-  judge: ({ stdout }) => judge(stdout),
-}));
+  script: (context) => `${prelude(context)}${hintsScript(context, "ghost")}`,
+  judge: ({ stdout }) => judgeHints(stdout),
+};
+
+/** One job per agent on a ghOSt kernel, and one of hints. */
+export const GHOST_GLOBAL_JOBS: readonly VmJob[] = [
+  ...AGENTS.map((agent): VmJob => ({
+    name: `ghost_${agent.job}`,
+    summary: `${agent.program}: loads, a wanted global CPU, Ctrl-C, hand-over, kill`,
+    timeout_s: 900,
+    is_packed: true,
+    is_ghost: true,
+    script: (context) => `${prelude(context, `ghostctl ${agent.program}`)}${script(agent)}`,
+    judge: ({ stdout }) => judge(stdout),
+  })),
+  GHOST_HINTS,
+];
+
+const SCX_THREADS = 24;
+const SCX_RUNS = 2;
+
+/** Loads, Ctrl-C, and a kill; sched_ext has neither hand-over nor a wanted global CPU. */
+function scxScript({ programs, scx }: JobContext, { program, cpus, flags }: GlobalAgent): string {
+  return `programs=${shellWord(programs)} scx=${shellWord(scx)} work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+state() { cat /sys/kernel/sched_ext/state; }
+start_agent() {
+  "$programs/ghostctl" ${program} --kernel=scx ${cpus} ${flags} >"$work/agent" 2>&1 & guard=$!
+  for i in $(seq 900); do
+    grep -q "ghOSt active" "$work/agent" && break
+    kill -0 $guard 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "loaded $(state)"
+}
+end_agent() { wait $guard; echo "agent_status $?"; sed 's/^/agent: /' "$work/agent"; }
+start_agent
+timeout 120 "$programs/ghostctl" run -- sh -c \\
+  'for run in $(seq ${SCX_RUNS}); do "$0" phases ${SCX_THREADS} 5 || exit 1; done' "$scx/scx_load"
+echo "load_status $?"
+kill -INT $guard; end_agent; echo "after $(state)"
+start_agent
+"$programs/ghostctl" run -- "$scx/scx_load" phases ${SCX_THREADS} 40 >"$work/load" 2>&1 & load=$!
+for i in $(seq 600); do grep -q started "$work/load" && break; sleep 0.1; done; sleep 1
+kill -9 $(pgrep -P $guard); start=$(date +%s%N)
+for i in $(seq 400); do [ "$(state)" = disabled ] && break; sleep 0.05; done
+echo "gone_ms $(( ($(date +%s%N) - start) / 1000000 ))"
+wait $load; echo "kill_load_status $?"
+end_agent; echo "after $(state)"`;
+}
+
+function judgeScx(stdout: string): Verdict {
+  const count = (line: string): number => stdout.split("\n").filter((one) => one === line).length;
+  const runs = stdout.match(
+    new RegExp(`^policy 7, ${SCX_THREADS} threads ended after \\d+ ms$`, "gm"),
+  ) ?? [];
+  const times = runs.map((line) => line.match(/\d+ ms/)?.[0]).join(", ");
+  return {
+    faults: faultsIf(
+      [count("loaded enabled") !== 2, "the agent was not active each time"],
+      [runs.length !== SCX_RUNS, `${runs.length} of ${SCX_RUNS} runs ended under SCHED_EXT`],
+      [fact(stdout, "load_status") !== "0", "the load failed"],
+      [count("agent_status 0") !== 1, "it did not end well at SIGINT"],
+      [!stdout.includes("agent: Done!\n"), "it did not say Done!"],
+      [count("after disabled") !== 2, "a scheduler is still loaded"],
+      [fact(stdout, "kill_load_status") !== "0", "threads did not go on after the kill"],
+      [count("agent_status 1") !== 1, "the guard did not tell of the kill"],
+    ),
+    detail: `${times}; gone ${fact(stdout, "gone_ms")} ms after the kill`,
+  };
+}
+
+/** One job per agent under sched_ext, and one of hints. */
+export const SCX_GLOBAL_JOBS: readonly VmJob[] = [
+  ...AGENTS.map((agent): VmJob => ({
+    name: `scx_${agent.job}`,
+    summary: `${agent.program}: ${SCX_THREADS} threads run and end, Ctrl-C, kill`,
+    timeout_s: 300,
+    is_packed: true,
+    is_scx: true,
+    is_soak: true,
+    script: (context) => scxScript(context, agent),
+    judge: ({ stdout }) => judgeScx(stdout),
+  })),
+];

@@ -8,6 +8,7 @@ import { type GuestJob, type JobResult, shellWord } from "./guest.ts";
 import { fact, faultsIf, type JobContext, type Verdict, type VmJob } from "./job.ts";
 import { GHOST_JOBS } from "./ghost_jobs.ts";
 import { EXPERIMENT_JOBS } from "./experiment_jobs.ts";
+import { SCX_GLOBAL_JOBS } from "./global_jobs.ts";
 import { SCX_JOBS } from "./scx_jobs.ts";
 
 const KERNEL_FACTS: VmJob = {
@@ -92,6 +93,7 @@ export const JOBS: readonly VmJob[] = [
   SELFTEST,
   SIM_AGENT,
   ...SCX_JOBS,
+  ...SCX_GLOBAL_JOBS,
   ...EXPERIMENT_JOBS,
   ...GHOST_JOBS,
 ];

@@ -128,6 +128,10 @@ Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
     "scx_selftest",
     "scx_stress",
     "scx_bench",
+    "scx_fifo",
+    "scx_sol",
+    "scx_shinjuku",
+    "scx_edf",
   ]);
 });
 
