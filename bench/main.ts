@@ -25,6 +25,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ run: Bench }>>> = {
   txn: () => import("./txn_bench.ts"),
   sim: () => import("./sim_bench.ts"),
   exe: () => import("./exe_bench.ts"),
+  start: () => import("./start_bench.ts"),
 };
 
 /** Version of the layout of what --json writes. */

@@ -44,6 +44,9 @@ export const TARGETS: readonly Target[] = [
   atMost("exe", "exe_start_ratio", 1.2, "start of the executable to `deno run`"),
   atMost("exe", "exe_size_ratio", 1.02, "size without 2 MB to the runtime it is made from"),
   atMost("exe", "demo_rss_mib", 65, "simple_exp on sim in the executable, peak memory"),
+  atMost("start", "start_active_ms", 220, "start of an agent to active, 1 CPU, native peer"),
+  atMost("start", "start_active_over_ms", 200, "the same with all CPUs, less 20 ms for each"),
+  atMost("start", "upgrade_gap_p99_ms", 10, "agents offline to the successor's steps, under load"),
 ];
 
 /** How a figure stands to its target. */

@@ -15,7 +15,7 @@ import { findPredecessor, upgradeGap } from "./guard/predecessor.ts";
 import type { OpenEnclave } from "./real_enclave.ts";
 
 /** How often it is looked whether the old agent has left; its own end takes longer. */
-const POLL_MS = 4;
+const POLL_MS = 1;
 /** How long two processes may both be about to take an enclave. */
 const CLAIM_MS = 10_000;
 /** How long agents may take to their first step once they are online. */

@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  GHOST_SW_BOOST_PRIO,
   GHOST_SW_F_CANFREE,
   GHOST_SW_F_INUSE,
   GHOST_SW_TASK_IS_AGENT,
@@ -150,7 +151,9 @@ const YIELD_CASES: readonly ContractCase[] = [
     run: async (host) => {
       const lab = await Lab.open(host);
       await lab.hold(0);
-      const occupant = await lab.occupy(0);
+      const occupant = host.occupy(0);
+      const boosted = (): boolean => (lab.agentFlags(0) & GHOST_SW_BOOST_PRIO) !== 0;
+      await lab.until(boosted, "the other thread waits for the agent");
       lab.setYieldFlags(0, RTLA_ON_IDLE);
       await lab.release(0);
       const before = lab.steps(0);

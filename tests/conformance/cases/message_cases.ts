@@ -70,7 +70,6 @@ const LIFE_CASES: readonly ContractCase[] = [
       const wakeups = (await lab.messagesOf(sleeper)).filter((m) => m.type === MSG_TASK_WAKEUP);
       expectFields(host.kernel.abi.version, wakeups[1], {
         gtid: gtidNumber(sleeper),
-        deferrable: 0,
         last_ran_cpu: 2,
         wake_up_cpu: 2,
         waker_cpu: 1,
