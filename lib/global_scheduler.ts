@@ -40,6 +40,8 @@ export function globalPolicy(
 
 /** In `global_cpu`: nobody has the role. Else it is the CPU + 1, or 0 for the first one. */
 const ROLE_FREE = -1;
+/** How long an agent that has just got the role may leave its CPU to the default class. */
+const COME_BACK_NS = 1e6;
 
 /** Base class of centralized policies. */
 export abstract class GlobalScheduler extends Scheduler {
@@ -161,7 +163,9 @@ export abstract class GlobalScheduler extends Scheduler {
       return AGAIN;
     }
     // Committed while this agent was awake already, it would wait for as long as the agent spins:
-    // giving the CPU away to no task sends it back, and brings the agent back.
+    // giving the CPU away to no task sends it back, and brings the agent back: when the CPU is idle,
+    // or soon, for the default class may keep it busy, and nobody else has the role.
+    this.agent.port.armTimer(this.agent.port.nowNs() + COME_BACK_NS, 0, 0);
     txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, RTLA_ON_IDLE);
     return RUN_LOCAL;
   }
