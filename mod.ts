@@ -26,6 +26,7 @@ export * from "./lib/enclave.ts";
 export * from "./lib/errors.ts";
 export * from "./lib/fifo_queue.ts";
 export * from "./lib/global_scheduler.ts";
+export type { GlobalRole } from "./lib/role_candidates.ts";
 export * from "./lib/gtid.ts";
 export * from "./lib/host_files.ts";
 export * from "./lib/indexed_heap.ts";

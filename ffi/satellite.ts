@@ -10,7 +10,7 @@ import type { Shim } from "./symbols.ts";
 export const SATELLITE_ALONE = 0;
 /** Of the native peer; further numbers: handle, queue. */
 export const SATELLITE_PEER = 1;
-/** Of the ghOSt kernel; further numbers: ctl_fd, command, policy, two ioctl codes, status words, bytes of one. */
+/** Of the ghOSt kernel; further numbers: see the enum in native/ghost_satellite.c. */
 export const SATELLITE_GHOST = 2;
 /** Under sched_ext; further numbers: control_fd, enclave, status words, those of an agent. */
 export const SATELLITE_SCX = 3;

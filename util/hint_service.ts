@@ -1,7 +1,7 @@
 /**
  * The main isolate's part in hints: finds the processes of new ghOSt threads, attaches their
- * PrioTables, and lets go of those whose last ghOSt thread has left or ended. A table that is refused costs its
- * process the hints, and is told once.
+ * PrioTables, and lets go of those whose last ghOSt thread has left or ended. A table that is
+ * refused costs its process the hints, and is told once.
  *
  * @module
  */

@@ -26,6 +26,8 @@ export class Heartbeat {
   readonly #memory: Memory;
   readonly #queues: readonly Queue[];
   readonly #tails: Int32Array;
+  /** 1 for a queue that held messages at the last look. */
+  readonly #held: Int32Array;
   readonly #pending = new Int32Array(CPU_MASK_WORD_COUNT);
   readonly #mayRun: (index: number) => boolean;
 
@@ -43,6 +45,7 @@ export class Heartbeat {
     this.#memory = memory;
     this.#queues = queues;
     this.#tails = new Int32Array(queues.length).fill(-1);
+    this.#held = new Int32Array(queues.length);
   }
 
   /** Which queues nobody takes messages from: a bit per CPU, by its position. */
@@ -52,10 +55,12 @@ export class Heartbeat {
       const ring = words[QUEUE_START_WORD] >>> 2;
       const tail = this.#memory.acquire(words, ring + RING_TAIL_WORD);
       const head = this.#memory.acquire(words, ring + RING_HEAD_WORD);
-      if (head !== tail && tail === this.#tails[index] && this.#mayRun(index)) {
-        this.#pending[index >> 5] |= 1 << (index & 31);
-      }
+      const holds = head !== tail;
+      // Messages that came just before a look that is late have not waited since the last one.
+      const waited = holds && this.#held[index] !== 0 && tail === this.#tails[index];
+      if (waited && this.#mayRun(index)) this.#pending[index >> 5] |= 1 << (index & 31);
       this.#tails[index] = tail;
+      this.#held[index] = holds ? 1 : 0;
     }
     return this.#pending;
   }

@@ -31,6 +31,9 @@ Deno.test("a queue is pending if it holds messages and nobody has taken one sinc
   queues[1].words[RING_WORD + RING_TAIL_WORD] = 5;
   queues[33].words[RING_WORD + RING_TAIL_WORD] = 1;
   assertEquals([look(), look()], [[0, 0], [0, 0]]);
+  // Nothing came for long: what has come just now has not waited yet.
+  queues[1].words[RING_WORD + RING_HEAD_WORD] = 6;
+  assertEquals([look(), look()], [[0, 0], [2, 0]]);
 });
 
 Deno.test("no queue is pending whose agent has left its CPU to the default class", () => {
