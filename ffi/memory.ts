@@ -131,9 +131,10 @@ const FENCE_WORD = new Int32Array(new SharedArrayBuffer(4));
 /**
  * The fence that an architecture needs between plain accesses and an atomic one.
  *
- * x86-64 keeps loads in order and stores in order: only V8 is kept from merging. arm64 lets a plain load move past a later
- * Atomics.load and a plain store move before an earlier Atomics.store: there it is the shim's
- * fence, or, before the shim is loaded, an atomic read-modify-write of a word of our own.
+ * x86-64 keeps loads in order and stores in order: only V8 is kept from merging. arm64 lets a plain
+ * load move past a later Atomics.load and a plain store move before an earlier Atomics.store: there
+ * it is the shim's fence, or, before the shim is loaded, an atomic read-modify-write of a word of
+ * our own.
  *
  * @param arch Architecture, as `Deno.build.arch`.
  * @param native_fence Full fence of the shim, if it is loaded.

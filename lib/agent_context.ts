@@ -32,36 +32,36 @@ export interface EnclaveMappings {
   readonly cpu_rows?: readonly CpuRaw[];
 }
 
-/** One agent's view of its enclave. */
+/** One agent's view of its enclave; constant to the compiler, as lib/agent_loop.ts says. */
 export class AgentContext {
   /** CPU of the agent. */
-  readonly cpu: number;
+  declare readonly cpu: number;
   /** CPUs of the enclave, ascending. */
-  readonly cpus: readonly number[];
+  declare readonly cpus: readonly number[];
   /** Calls into the kernel. */
-  readonly port: AgentPort;
+  declare readonly port: AgentPort;
   /** ABI of the enclave. */
-  readonly abi: Abi;
+  declare readonly abi: Abi;
   /** How shared words are accessed. */
-  readonly memory: Memory;
+  declare readonly memory: Memory;
   /** The agent's own queue. */
-  readonly ring: MessageRing;
+  declare readonly ring: MessageRing;
   /** Status words of tasks and agents. */
-  readonly status: StatusWordTable;
+  declare readonly status: StatusWordTable;
   /** Transaction records by CPU. */
-  readonly txns: TransactionTable;
+  declare readonly txns: TransactionTable;
   /** Shared memory of the policy. */
-  readonly state: SharedState;
+  declare readonly state: SharedState;
   /** Task rows. */
-  readonly tasks: TaskTable;
+  declare readonly tasks: TaskTable;
   /** Mailboxes by position in {@linkcode cpus}. */
-  readonly mailboxes: readonly Mailbox[];
+  declare readonly mailboxes: readonly Mailbox[];
   /** Queue ids by position in {@linkcode cpus}. */
-  readonly queue_ids: readonly number[];
+  declare readonly queue_ids: readonly number[];
   /** The host's CPUs, or none. */
-  readonly cpu_rows: readonly CpuRaw[];
+  declare readonly cpu_rows: readonly CpuRaw[];
   /** Who may write a task row: 1 + the first position with this agent's queue. */
-  readonly owner_id: number;
+  declare readonly owner_id: number;
 
   /**
    * Brings together what the kernel and the policy's layout give one agent.

@@ -35,9 +35,9 @@ const STEPS_PER_CALL = 4096;
 
 /** Counts steps where a guard can see them. */
 export class StepMeter {
-  readonly #active: Int32Array;
-  readonly #count: Int32Array;
-  readonly #memory: Memory;
+  declare private readonly active: Int32Array;
+  declare private readonly count: Int32Array;
+  declare private readonly memory: Memory;
 
   /**
    * Meters the steps of an agent.
@@ -45,17 +45,17 @@ export class StepMeter {
    * @param agent The agent to meter.
    */
   constructor(agent: AgentContext) {
-    this.#memory = agent.memory;
-    this.#active = agent.state.cpu("step_active", agent.cpu);
-    this.#count = agent.state.cpu("step_count", agent.cpu);
+    this.memory = agent.memory;
+    this.active = agent.state.cpu("step_active", agent.cpu);
+    this.count = agent.state.cpu("step_count", agent.cpu);
   }
 
   /** Runs one step. */
   step(policy: Policy): Verdict {
-    this.#memory.publish(this.#active, 0, 1);
+    this.memory.publish(this.active, 0, 1);
     const verdict = policy.step();
-    this.#count[0]++;
-    this.#memory.publish(this.#active, 0, 0);
+    this.count[0]++;
+    this.memory.publish(this.active, 0, 0);
     return verdict;
   }
 }
@@ -85,8 +85,9 @@ export function carryOut(verdict: Verdict, policy: YieldChoice, port: AgentPort)
 export function runAgent(agent: AgentContext, policy: Policy, control: Int32Array): void {
   const meter = new StepMeter(agent);
   agent.state.cpuF64("began_ns", agent.cpu)[0] = agent.port.nowNs();
+  const runSteps = stepsOf(agent, policy, meter, control);
   try {
-    while (runSteps(agent, policy, meter, control));
+    while (runSteps());
   } finally {
     // A successor reads it, to tell how long nobody scheduled.
     agent.state.cpuF64("ended_ns", agent.cpu)[0] = agent.port.nowNs();
@@ -94,25 +95,31 @@ export function runAgent(agent: AgentContext, policy: Policy, control: Int32Arra
 }
 
 /**
- * A call that ends now and then: code that is called often is compiled as a whole, while a loop
- * that never ends is replaced in its midst, by code that calls the shim more slowly.
+ * Makes the loop of one agent. What a function has captured is constant to V8, and so is every
+ * field of it that was assigned once, down to the addresses of its memory: most look-ups of a step
+ * are compiled away. Fields on the way of a step are therefore made with their value, or declared
+ * only and assigned in the constructor; one that is defined without value counts as assigned twice.
  *
- * @returns False at the end.
+ * @returns A function that runs some steps and returns false at the end. It ends now and then: code
+ * that is called often is compiled as a whole, while a loop that never ends is replaced in its
+ * midst, by code that calls the shim more slowly.
  */
-function runSteps(
+function stepsOf(
   agent: AgentContext,
   policy: Policy,
   meter: StepMeter,
   control: Int32Array,
-): boolean {
+): () => boolean {
   const { memory, port } = agent;
-  for (let count = 0; count < STEPS_PER_CALL; count++) {
-    const stop = memory.acquire(control, CONTROL_STOP_WORD);
-    if (stop === STOP_NOW || (stop !== 0 && policy.drained())) return false;
-    const result = carryOut(meter.step(policy), policy, port);
-    if (result < 0 && result !== -ESTALE) return endsLoop(result, port.cpu);
-  }
-  return true;
+  return () => {
+    for (let count = 0; count < STEPS_PER_CALL; count++) {
+      const stop = memory.acquire(control, CONTROL_STOP_WORD);
+      if (stop === STOP_NOW || (stop !== 0 && policy.drained())) return false;
+      const result = carryOut(meter.step(policy), policy, port);
+      if (result < 0 && result !== -ESTALE) return endsLoop(result, port.cpu);
+    }
+    return true;
+  };
 }
 
 /**

@@ -17,9 +17,9 @@ export function mailboxWords(slot_count: number): number {
 
 /** One agent's mailbox. */
 export class Mailbox {
-  readonly #memory: Memory;
-  readonly #words: Int32Array;
-  readonly #mask: number;
+  declare private readonly memory: Memory;
+  declare private readonly words: Int32Array;
+  declare private readonly mask: number;
 
   /**
    * Puts a mailbox on shared words.
@@ -29,15 +29,15 @@ export class Mailbox {
    * @param slot_count Power of two, at least the task capacity.
    */
   constructor(memory: Memory, words: Int32Array, slot_count: number) {
-    this.#memory = memory;
-    this.#words = words;
-    this.#mask = slot_count - 1;
+    this.memory = memory;
+    this.words = words;
+    this.mask = slot_count - 1;
   }
 
   /** Sends a row; everything the sender wrote to the row is seen by the receiver. */
   send(row: number): void {
-    const ticket = this.#memory.add(this.#words, HEAD, 1);
-    this.#memory.publish(this.#words, SLOTS + (ticket & this.#mask), row + 1);
+    const ticket = this.memory.add(this.words, HEAD, 1);
+    this.memory.publish(this.words, SLOTS + (ticket & this.mask), row + 1);
   }
 
   /**
@@ -46,12 +46,12 @@ export class Mailbox {
    * @returns The row, or −1 if the mailbox is empty or a sender has not finished.
    */
   receive(): number {
-    const tail = this.#words[TAIL];
-    const at = SLOTS + (tail & this.#mask);
-    const value = this.#memory.acquire(this.#words, at);
+    const tail = this.words[TAIL];
+    const at = SLOTS + (tail & this.mask);
+    const value = this.memory.acquire(this.words, at);
     if (value === 0) return -1;
-    this.#words[at] = 0;
-    this.#words[TAIL] = (tail + 1) | 0;
+    this.words[at] = 0;
+    this.words[TAIL] = (tail + 1) | 0;
     return value - 1;
   }
 }

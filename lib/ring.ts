@@ -28,14 +28,14 @@ const QUARTER_SLOTS_MIN = 1024;
 /** A view of one queue mapping; one consumer only. */
 export class MessageRing {
   /** The mapping; message words are read from here. */
-  readonly words: Int32Array;
+  declare readonly words: Int32Array;
   /** Messages that the producer dropped because the ring was full, as last seen. */
   overflow_count = 0;
-  readonly #memory: Memory;
-  readonly #ring: number;
-  readonly #msgs: number;
-  readonly #mask: number;
-  readonly #quarter: number;
+  declare private readonly memory: Memory;
+  declare private readonly ring: number;
+  declare private readonly msgs: number;
+  declare private readonly mask: number;
+  declare private readonly quarter: number;
   #head = 0;
   #tail = 0;
 
@@ -46,19 +46,19 @@ export class MessageRing {
    * @param words The mapping: queue header, then ring.
    */
   constructor(memory: Memory, words: Int32Array) {
-    this.#memory = memory;
+    this.memory = memory;
     this.words = words;
-    this.#ring = words[QUEUE_START_WORD] >>> 2;
-    this.#msgs = this.#ring + RING_MSGS_WORD;
-    this.#mask = words[QUEUE_NELEMS_WORD] - 1;
-    this.#quarter = Math.max(this.elem_count >>> 2, QUARTER_SLOTS_MIN);
-    this.#tail = words[this.#ring + TAIL_WORD];
+    this.ring = words[QUEUE_START_WORD] >>> 2;
+    this.msgs = this.ring + RING_MSGS_WORD;
+    this.mask = words[QUEUE_NELEMS_WORD] - 1;
+    this.quarter = Math.max(this.elem_count >>> 2, QUARTER_SLOTS_MIN);
+    this.#tail = words[this.ring + TAIL_WORD];
     this.#head = this.#tail;
   }
 
   /** Capacity in slots of 8 bytes. */
   get elem_count(): number {
-    return this.#mask + 1;
+    return this.mask + 1;
   }
 
   /**
@@ -71,13 +71,13 @@ export class MessageRing {
   peek(): number {
     const tail = this.#tail;
     if (this.#head === tail && !this.#refresh()) return -1;
-    const at = this.#msgs + ((tail & this.#mask) << 1);
+    const at = this.msgs + ((tail & this.mask) << 1);
     return (this.words[at] & 0xffff) !== NOP ? at : this.#skipFiller(at);
   }
 
   /** Looks for new messages. Apart from peek, so that peek is small enough to be inlined. */
   #refresh(): boolean {
-    this.#head = this.#memory.acquire(this.words, this.#ring + HEAD_WORD);
+    this.#head = this.memory.acquire(this.words, this.ring + HEAD_WORD);
     this.#pollOverflow();
     return this.#head !== this.#tail;
   }
@@ -98,7 +98,7 @@ export class MessageRing {
     const before = this.#tail;
     const tail = (before + (slots === 0 ? 1 : slots)) | 0;
     this.#tail = tail;
-    if (((before ^ tail) & this.#quarter) !== 0) this.release();
+    if (((before ^ tail) & this.quarter) !== 0) this.release();
   }
 
   /**
@@ -106,27 +106,27 @@ export class MessageRing {
    * last: until here the ring may have been full, with no further message to tell of it.
    */
   release(): void {
-    const tail_word = this.#ring + TAIL_WORD;
+    const tail_word = this.ring + TAIL_WORD;
     if (this.words[tail_word] !== this.#tail) {
-      this.#memory.publish(this.words, tail_word, this.#tail);
+      this.memory.publish(this.words, tail_word, this.#tail);
     }
     this.#pollOverflow();
   }
 
   #pollOverflow(): void {
-    const overflow_word = this.#ring + OVERFLOW_WORD;
-    this.overflow_count = this.#memory.poll(this.words, overflow_word) >>> 0;
+    const overflow_word = this.ring + OVERFLOW_WORD;
+    this.overflow_count = this.memory.poll(this.words, overflow_word) >>> 0;
   }
 
   /** Starts where another consumer of the same ring has stopped. */
   resync(): void {
-    this.#tail = this.#memory.acquire(this.words, this.#ring + TAIL_WORD);
+    this.#tail = this.memory.acquire(this.words, this.ring + TAIL_WORD);
     this.#head = this.#tail;
   }
 
   /** True if a message waits; reads the head afresh. */
   hasMessage(): boolean {
     return this.#head !== this.#tail ||
-      this.#memory.acquire(this.words, this.#ring + HEAD_WORD) !== this.#tail;
+      this.memory.acquire(this.words, this.ring + HEAD_WORD) !== this.#tail;
   }
 }

@@ -61,54 +61,54 @@ const NOTHING_KEPT: KeptColumns = { task: [], global: [] };
 /** Tries per row; each failure means that the kernel wrote a message meanwhile. */
 const RESYNC_TRIES_MAX = 8;
 
-/** Base class of policies; one instance per agent. */
-export abstract class Scheduler implements Policy {
-  /** See {@linkcode Policy.yield_barrier}. */
-  yield_barrier = 0;
-  /** See {@linkcode Policy.yield_flags}. */
-  yield_flags = 0;
+/** What a policy's fields are made from: it is there before them (see lib/agent_loop.ts). */
+export class AgentHolder {
   /** The agent this instance decides for. */
-  protected readonly agent: AgentContext;
-  /** Counter of this CPU: messages taken from the queue. */
-  protected readonly message_count: Int32Array;
-  /** Counter of this CPU: transactions of this agent that were committed. */
-  protected readonly commit_count: Int32Array;
-  /** Counter of this CPU: transactions of this agent that the kernel refused. */
-  protected readonly refused_count: Int32Array;
-  readonly #message: MessageCursor;
-  readonly #unknown_count: Int32Array;
-  readonly #missed_departure_count: Int32Array;
-  readonly #overflow_count: Int32Array;
-  readonly #rescan_wanted: Int32Array;
-  readonly #rescan_count: Int32Array;
-  readonly #default_rescan_wanted: Int32Array;
-  readonly #synthetic: Int32Array;
-  readonly #mailbox_index: number;
-  /** When to look again whether a word has been filled in. */
-  #search_ns = 0;
+  declare protected readonly agent: AgentContext;
 
   /**
-   * Makes one agent's instance of a policy.
+   * Takes what the fields of the derived class are made from.
    *
    * @param agent What the agent lends to the policy.
    */
   constructor(agent: AgentContext) {
     this.agent = agent;
-    this.#message = new MessageCursor(agent.abi);
-    this.message_count = agent.state.cpu("message_count", agent.cpu);
-    this.commit_count = agent.state.cpu("commit_count", agent.cpu);
-    this.refused_count = agent.state.cpu("refused_count", agent.cpu);
-    this.#unknown_count = agent.state.cpu("unknown_count", agent.cpu);
-    this.#missed_departure_count = agent.state.cpu("missed_departure_count", agent.cpu);
-    // These belong to the queue, which several agents may read in turn.
-    const queue_cpu = agent.cpus[agent.owner_id - 1];
-    this.#overflow_count = agent.state.cpu("overflow_count", queue_cpu);
-    this.#rescan_wanted = agent.state.cpu("rescan_wanted", queue_cpu);
-    this.#rescan_count = agent.state.cpu("rescan_count", queue_cpu);
-    this.#default_rescan_wanted = agent.state.cpu("rescan_wanted", agent.cpus[0]);
-    this.#synthetic = new Int32Array(64);
-    this.#mailbox_index = agent.cpuIndex(agent.cpu);
   }
+
+  /** A column of the agent's CPU. */
+  protected ownColumn(name: string): Int32Array {
+    return this.agent.state.cpu(name, this.agent.cpu);
+  }
+
+  /** A column of the CPU whose agent is the first one with the agent's queue. */
+  protected queueColumn(name: string): Int32Array {
+    return this.agent.state.cpu(name, this.agent.cpus[this.agent.owner_id - 1]);
+  }
+}
+
+/** Base class of policies; one instance per agent. */
+export abstract class Scheduler extends AgentHolder implements Policy {
+  /** See {@linkcode Policy.yield_barrier}. */
+  yield_barrier = 0;
+  /** See {@linkcode Policy.yield_flags}. */
+  yield_flags = 0;
+  /** Counter of this CPU: messages taken from the queue. */
+  protected readonly message_count: Int32Array = this.ownColumn("message_count");
+  /** Counter of this CPU: transactions of this agent that were committed. */
+  protected readonly commit_count: Int32Array = this.ownColumn("commit_count");
+  /** Counter of this CPU: transactions of this agent that the kernel refused. */
+  protected readonly refused_count: Int32Array = this.ownColumn("refused_count");
+  readonly #message = new MessageCursor(this.agent.abi);
+  readonly #unknown_count = this.ownColumn("unknown_count");
+  readonly #missed_departure_count = this.ownColumn("missed_departure_count");
+  // These belong to the queue, which several agents may read in turn.
+  readonly #overflow_count = this.queueColumn("overflow_count");
+  readonly #rescan_wanted = this.queueColumn("rescan_wanted");
+  readonly #rescan_count = this.queueColumn("rescan_count");
+  readonly #default_rescan_wanted = this.agent.state.cpu("rescan_wanted", this.agent.cpus[0]);
+  readonly #synthetic = new Int32Array(64);
+  #search_ns = 0;
+  readonly #mailbox = this.agent.mailboxes[this.agent.cpuIndex(this.agent.cpu)];
 
   abstract step(): Verdict;
   abstract drained(): boolean;
@@ -234,7 +234,7 @@ export abstract class Scheduler implements Policy {
    */
   protected drain(): boolean {
     const { ring, tasks, owner_id } = this.agent;
-    const mailbox = this.agent.mailboxes[this.#mailbox_index];
+    const mailbox = this.#mailbox;
     for (let row = mailbox.receive(); row >= 0; row = mailbox.receive()) {
       tasks.owner[row] = owner_id;
       this.taskReceived(row);

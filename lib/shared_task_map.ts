@@ -35,10 +35,10 @@ function hash(lo: number, hi: number): number {
 
 /** The map; many readers and writers in different threads. */
 export class SharedTaskMap {
-  readonly #memory: Memory;
-  readonly #words: Int32Array;
-  readonly #stripe_mask: number;
-  readonly #stripe_words: number;
+  declare private readonly memory: Memory;
+  declare private readonly words: Int32Array;
+  declare private readonly stripe_mask: number;
+  declare private readonly stripe_words: number;
 
   /**
    * Puts a map on shared words.
@@ -48,23 +48,23 @@ export class SharedTaskMap {
    * @param task_capacity Most rows that can be mapped at a time.
    */
   constructor(memory: Memory, words: Int32Array, task_capacity: number) {
-    this.#memory = memory;
-    this.#words = words;
+    this.memory = memory;
+    this.words = words;
     const stripe_slots = stripeSlots(task_capacity);
-    this.#stripe_words = stripe_slots * SLOT_WORDS;
-    this.#stripe_mask = stripe_slots - 1;
+    this.stripe_words = stripe_slots * SLOT_WORDS;
+    this.stripe_mask = stripe_slots - 1;
   }
 
   #stripeStart(h: number): number {
-    return STRIPE_COUNT + (h >>> 26) * this.#stripe_words;
+    return STRIPE_COUNT + (h >>> 26) * this.stripe_words;
   }
 
   #lock(stripe: number): void {
-    while (this.#memory.compareExchange(this.#words, stripe, 0, 1) !== 0) this.#memory.pause();
+    while (this.memory.compareExchange(this.words, stripe, 0, 1) !== 0) this.memory.pause();
   }
 
   #unlock(stripe: number): void {
-    this.#memory.publish(this.#words, stripe, 0);
+    this.memory.publish(this.words, stripe, 0);
   }
 
   /**
@@ -75,13 +75,13 @@ export class SharedTaskMap {
    * @returns The slot, or −1.
    */
   slotOf(lo: number, hi: number): number {
-    const words = this.#words;
-    const mask = this.#stripe_mask;
+    const words = this.words;
+    const mask = this.stripe_mask;
     const h = hash(lo, hi);
     const start = this.#stripeStart(h);
     for (let probe = 0; probe <= mask; probe++) {
       const at = start + ((h + probe) & mask) * SLOT_WORDS;
-      const value = this.#memory.poll(words, at);
+      const value = this.memory.poll(words, at);
       if (value === EMPTY) return -1;
       if (value !== TOMBSTONE && words[at + 1] === lo && words[at + 2] === hi) return at;
     }
@@ -90,7 +90,7 @@ export class SharedTaskMap {
 
   /** The row in a slot that {@linkcode slotOf} returned; negative if it has been emptied since. */
   rowAt(slot: number): number {
-    return this.#memory.poll(this.#words, slot) - 1;
+    return this.memory.poll(this.words, slot) - 1;
   }
 
   /**
@@ -99,15 +99,15 @@ export class SharedTaskMap {
    * @returns The row, or −1. The row may be freed at any time unless the caller holds the task.
    */
   get(lo: number, hi: number): number {
-    const words = this.#words;
+    const words = this.words;
     for (;;) {
       const at = this.slotOf(lo, hi);
       if (at < 0) return -1;
-      const value = this.#memory.acquire(words, at);
+      const value = this.memory.acquire(words, at);
       if (value === EMPTY || value === TOMBSTONE) continue;
       if (words[at + 1] !== lo || words[at + 2] !== hi) continue;
       // Confirm after the key: the slot may have been reused between the two reads.
-      if (this.#memory.acquire(words, at) === value) return value - 1;
+      if (this.memory.acquire(words, at) === value) return value - 1;
     }
   }
 
@@ -117,15 +117,15 @@ export class SharedTaskMap {
    * @returns True; false if the gtid is mapped already or its stripe is full.
    */
   insert(lo: number, hi: number, row: number): boolean {
-    const words = this.#words;
+    const words = this.words;
     const h = hash(lo, hi);
     const start = this.#stripeStart(h);
     const stripe = (h >>> 26) & (STRIPE_COUNT - 1);
     this.#lock(stripe);
     let free_at = -1;
     let inserted = false;
-    for (let probe = 0; probe <= this.#stripe_mask; probe++) {
-      const at = start + ((h + probe) & this.#stripe_mask) * SLOT_WORDS;
+    for (let probe = 0; probe <= this.stripe_mask; probe++) {
+      const at = start + ((h + probe) & this.stripe_mask) * SLOT_WORDS;
       const value = words[at];
       if (value === EMPTY || value === TOMBSTONE) {
         if (free_at < 0) free_at = at;
@@ -138,7 +138,7 @@ export class SharedTaskMap {
     if (free_at >= 0) {
       words[free_at + 1] = lo;
       words[free_at + 2] = hi;
-      this.#memory.publish(words, free_at, row + 1);
+      this.memory.publish(words, free_at, row + 1);
       inserted = true;
     }
     this.#unlock(stripe);
@@ -151,20 +151,20 @@ export class SharedTaskMap {
    * @returns The row it was mapped to, or −1.
    */
   remove(lo: number, hi: number): number {
-    const words = this.#words;
+    const words = this.words;
     const h = hash(lo, hi);
     const start = this.#stripeStart(h);
     const stripe = (h >>> 26) & (STRIPE_COUNT - 1);
     let row = -1;
     this.#lock(stripe);
-    for (let probe = 0; probe <= this.#stripe_mask; probe++) {
-      const slot = (h + probe) & this.#stripe_mask;
+    for (let probe = 0; probe <= this.stripe_mask; probe++) {
+      const slot = (h + probe) & this.stripe_mask;
       const at = start + slot * SLOT_WORDS;
       const value = words[at];
       if (value === EMPTY) break;
       if (value === TOMBSTONE || words[at + 1] !== lo || words[at + 2] !== hi) continue;
       row = value - 1;
-      this.#memory.publish(words, at, TOMBSTONE);
+      this.memory.publish(words, at, TOMBSTONE);
       this.#trim(start, slot);
       break;
     }
@@ -174,13 +174,13 @@ export class SharedTaskMap {
 
   /** Turns tombstones that end a probe chain back into empty slots; the stripe is locked. */
   #trim(start: number, slot: number): void {
-    const words = this.#words;
-    const next = start + ((slot + 1) & this.#stripe_mask) * SLOT_WORDS;
+    const words = this.words;
+    const next = start + ((slot + 1) & this.stripe_mask) * SLOT_WORDS;
     if (words[next] !== EMPTY) return;
-    for (let back = 0; back <= this.#stripe_mask; back++) {
-      const at = start + ((slot - back) & this.#stripe_mask) * SLOT_WORDS;
+    for (let back = 0; back <= this.stripe_mask; back++) {
+      const at = start + ((slot - back) & this.stripe_mask) * SLOT_WORDS;
       if (words[at] !== TOMBSTONE) return;
-      this.#memory.publish(words, at, EMPTY);
+      this.memory.publish(words, at, EMPTY);
     }
   }
 }

@@ -25,11 +25,11 @@ const STRIDE_WORDS = STATUS_WORD_BYTES / 4;
 /** The words of one region. */
 export class StatusWordTable {
   /** The region, header included. */
-  readonly words: Int32Array;
+  declare readonly words: Int32Array;
   /** Number of words in the region. */
-  readonly capacity: number;
-  readonly #memory: Memory;
-  readonly #start: number;
+  declare readonly capacity: number;
+  declare private readonly memory: Memory;
+  declare private readonly start: number;
 
   /**
    * Reads a region where the kernel mapped it.
@@ -38,24 +38,24 @@ export class StatusWordTable {
    * @param words The region's mapping.
    */
   constructor(memory: Memory, words: Int32Array) {
-    this.#memory = memory;
+    this.memory = memory;
     this.words = words;
-    this.#start = words[SW_REGION_START_WORD] >>> 2;
+    this.start = words[SW_REGION_START_WORD] >>> 2;
     this.capacity = words[SW_REGION_CAPACITY_WORD];
   }
 
   #at(index: number): number {
-    return this.#start + index * STRIDE_WORDS;
+    return this.start + index * STRIDE_WORDS;
   }
 
   /** Barrier of a word; later reads see everything the kernel wrote before it. */
   barrier(index: number): number {
-    return this.#memory.acquire(this.words, this.#at(index) + SW_BARRIER_WORD);
+    return this.memory.acquire(this.words, this.#at(index) + SW_BARRIER_WORD);
   }
 
   /** GHOST_SW_* flags of a word, read afresh. */
   flags(index: number): number {
-    return this.#memory.acquire(this.words, this.#at(index) + SW_FLAGS_WORD);
+    return this.memory.acquire(this.words, this.#at(index) + SW_FLAGS_WORD);
   }
 
   /** Low word of the gtid. */

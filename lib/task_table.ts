@@ -16,26 +16,26 @@ const LIVE = 3;
 /** The rows of one enclave; one instance per agent, all on the same memory. */
 export class TaskTable {
   /** gtid of each row, low word. */
-  readonly gtid_lo: Int32Array;
+  declare readonly gtid_lo: Int32Array;
   /** gtid of each row, high word. */
-  readonly gtid_hi: Int32Array;
+  declare readonly gtid_hi: Int32Array;
   /** Counts how often a row has been reused. */
-  readonly generation: Int32Array;
+  declare readonly generation: Int32Array;
   /** Sequence number of the last message handled. */
-  readonly seqnum: Int32Array;
+  declare readonly seqnum: Int32Array;
   /** Index of the task's status word. */
-  readonly status_index: Int32Array;
+  declare readonly status_index: Int32Array;
   /** {@linkcode AgentContext.owner_id} of the agent that may write the row; 0 for a free row. */
-  readonly owner: Int32Array;
+  declare readonly owner: Int32Array;
   /** Link column for the queue that holds the row. */
-  readonly next: Int32Array;
+  declare readonly next: Int32Array;
   /** Link column for the queue that holds the row. */
-  readonly prev: Int32Array;
-  readonly #memory: Memory;
+  declare readonly prev: Int32Array;
+  declare private readonly memory: Memory;
   readonly #allocator: Int32Array;
-  readonly #map: SharedTaskMap;
+  declare private readonly map: SharedTaskMap;
   readonly #clearers: readonly Int32Array[];
-  readonly #capacity: number;
+  declare private readonly row_capacity: number;
 
   /**
    * Opens the table in the shared state.
@@ -44,10 +44,10 @@ export class TaskTable {
    * @param state Memory that holds the columns.
    */
   constructor(memory: Memory, state: SharedState) {
-    this.#memory = memory;
-    this.#capacity = state.shape.task_capacity;
+    this.memory = memory;
+    this.row_capacity = state.shape.task_capacity;
     this.#allocator = state.allocatorWords();
-    this.#map = new SharedTaskMap(memory, state.mapWords(), this.#capacity);
+    this.map = new SharedTaskMap(memory, state.mapWords(), this.row_capacity);
     this.#clearers = state.clearers();
     this.gtid_lo = state.task("gtid_lo");
     this.gtid_hi = state.task("gtid_hi");
@@ -61,31 +61,31 @@ export class TaskTable {
 
   /** Most rows there can be. */
   get capacity(): number {
-    return this.#capacity;
+    return this.row_capacity;
   }
 
   /** Rows in use. */
   liveCount(): number {
-    return this.#memory.acquire(this.#allocator, LIVE);
+    return this.memory.acquire(this.#allocator, LIVE);
   }
 
   /** Rows used so far; every live row is below. */
   usedCount(): number {
-    return this.#memory.acquire(this.#allocator, USED);
+    return this.memory.acquire(this.#allocator, USED);
   }
 
   /** The row of a gtid, or −1. */
   find(lo: number, hi: number): number {
-    const slot = this.#map.slotOf(lo, hi);
+    const slot = this.map.slotOf(lo, hi);
     if (slot < 0) return -1;
-    const row = this.#map.rowAt(slot);
+    const row = this.map.rowAt(slot);
     if (row >= 0 && this.gtid_lo[row] === lo && this.gtid_hi[row] === hi) return row;
     return this.#findContended(lo, hi);
   }
 
   /** The slot was changing hands while it was read. */
   #findContended(lo: number, hi: number): number {
-    const row = this.#map.get(lo, hi);
+    const row = this.map.get(lo, hi);
     if (row < 0 || this.gtid_lo[row] !== lo || this.gtid_hi[row] !== hi) return -1;
     return row;
   }
@@ -102,8 +102,8 @@ export class TaskTable {
     this.gtid_lo[row] = lo;
     this.gtid_hi[row] = hi;
     this.generation[row]++;
-    this.#memory.publish(this.owner, row, owner_id);
-    if (!this.#map.insert(lo, hi, row)) {
+    this.memory.publish(this.owner, row, owner_id);
+    if (!this.map.insert(lo, hi, row)) {
       this.#returnRow(row);
       return -1;
     }
@@ -112,12 +112,12 @@ export class TaskTable {
 
   /** Clears a row and gives it back. The caller frees the status word afterwards. */
   free(row: number): void {
-    this.#map.remove(this.gtid_lo[row], this.gtid_hi[row]);
+    this.map.remove(this.gtid_lo[row], this.gtid_hi[row]);
     this.#returnRow(row);
   }
 
   #lock(): void {
-    while (this.#memory.compareExchange(this.#allocator, LOCK, 0, 1) !== 0) this.#memory.pause();
+    while (this.memory.compareExchange(this.#allocator, LOCK, 0, 1) !== 0) this.memory.pause();
   }
 
   #takeRow(): number {
@@ -125,18 +125,18 @@ export class TaskTable {
     this.#lock();
     let row = words[FREE] - 1;
     if (row >= 0) words[FREE] = this.next[row];
-    else if (words[USED] < this.#capacity) row = words[USED]++;
+    else if (words[USED] < this.row_capacity) row = words[USED]++;
     if (row >= 0) {
       this.next[row] = 0;
       words[LIVE]++;
     }
-    this.#memory.publish(words, LOCK, 0);
+    this.memory.publish(words, LOCK, 0);
     return row;
   }
 
   #returnRow(row: number): void {
     for (const column of this.#clearers) {
-      if (column.length === this.#capacity) column[row] = 0;
+      if (column.length === this.row_capacity) column[row] = 0;
       else {
         column[2 * row] = 0;
         column[2 * row + 1] = 0;
@@ -147,6 +147,6 @@ export class TaskTable {
     this.next[row] = words[FREE];
     words[FREE] = row + 1;
     words[LIVE]--;
-    this.#memory.publish(words, LOCK, 0);
+    this.memory.publish(words, LOCK, 0);
   }
 }

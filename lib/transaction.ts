@@ -41,8 +41,8 @@ export const TXN_STRIDE_WORDS: number = STRIDE_WORDS;
 /** The transaction records of an enclave. */
 export class TransactionTable {
   /** The records; record n starts at word n × {@linkcode TXN_STRIDE_WORDS}. */
-  readonly words: Int32Array;
-  readonly #memory: Memory;
+  declare readonly words: Int32Array;
+  declare private readonly memory: Memory;
 
   /**
    * Opens the records where the kernel mapped them.
@@ -51,13 +51,13 @@ export class TransactionTable {
    * @param words The `cpu_data` mapping.
    */
   constructor(memory: Memory, words: Int32Array) {
-    this.#memory = memory;
+    this.memory = memory;
     this.words = words;
   }
 
   /** State of a record, with everything the kernel wrote before it. */
   state(record: number): number {
-    return this.#memory.acquire(this.words, record * STRIDE_WORDS + STATE_WORD);
+    return this.memory.acquire(this.words, record * STRIDE_WORDS + STATE_WORD);
   }
 
   /**
@@ -87,7 +87,7 @@ export class TransactionTable {
     words[base + FLAGS_WORD] = run_flags | (commit_flags << 16);
     words[base + GTID_WORD] = target_lo;
     words[base + GTID_WORD + 1] = target_hi;
-    this.#memory.publish(words, base + STATE_WORD, READY);
+    this.memory.publish(words, base + STATE_WORD, READY);
   }
 
   /**
@@ -97,14 +97,14 @@ export class TransactionTable {
    */
   abort(record: number): boolean {
     const at = record * STRIDE_WORDS + STATE_WORD;
-    const before = this.#memory.compareExchange(
+    const before = this.memory.compareExchange(
       this.words,
       at,
       READY,
       GHOST_TXN_ABORTED,
     );
     if (before !== READY) return false;
-    this.#memory.publish(this.words, at - STATE_WORD + OWNER_WORD, SYNC_GROUP_NOT_OWNED);
+    this.memory.publish(this.words, at - STATE_WORD + OWNER_WORD, SYNC_GROUP_NOT_OWNED);
     return true;
   }
 
@@ -116,19 +116,19 @@ export class TransactionTable {
    */
   takeOwnership(record: number, owner: number): boolean {
     const at = record * STRIDE_WORDS + OWNER_WORD;
-    const before = this.#memory.compareExchange(this.words, at, SYNC_GROUP_NOT_OWNED, owner);
+    const before = this.memory.compareExchange(this.words, at, SYNC_GROUP_NOT_OWNED, owner);
     return before === SYNC_GROUP_NOT_OWNED || before === owner;
   }
 
   /** Owner of the record's sync group, or −1. */
   owner(record: number): number {
-    return this.#memory.acquire(this.words, record * STRIDE_WORDS + OWNER_WORD);
+    return this.memory.acquire(this.words, record * STRIDE_WORDS + OWNER_WORD);
   }
 
   /** Gives a record back after a failed sync group. */
   releaseOwnership(record: number): void {
     const at = record * STRIDE_WORDS + OWNER_WORD;
-    this.#memory.publish(this.words, at, SYNC_GROUP_NOT_OWNED);
+    this.memory.publish(this.words, at, SYNC_GROUP_NOT_OWNED);
   }
 
   /** When the kernel committed, in ns. */

@@ -90,7 +90,7 @@ export interface QueueFile {
 /** Memory of a struct, where the kernel finds it. */
 class Struct {
   readonly words = new Int32Array(new ArrayBuffer(STRUCT_WORDS * 4));
-  readonly address: number;
+  declare readonly address: number;
 
   constructor(host: GhostHost) {
     this.address = host.bufferAddress(this.words);
@@ -105,8 +105,8 @@ class Struct {
 
 /** The ioctls of one thread on one enclave; every call returns −errno if it is refused. */
 export class GhostIoctls {
-  readonly #ioctl: GhostHost["ioctl"];
-  readonly #fd: number;
+  declare private readonly ioctl: GhostHost["ioctl"];
+  declare private readonly fd: number;
   readonly #info: Struct;
   readonly #free: Struct;
   readonly #create: Struct;
@@ -125,10 +125,10 @@ export class GhostIoctls {
   readonly #free_code: number;
   readonly #assoc_code: number;
   readonly #time_code: number;
-  readonly #commit_code: number;
+  declare private readonly commit_code: number;
   readonly #sync_code: number;
   readonly #timer_code: number;
-  readonly #run_code: number;
+  declare private readonly run_code: number;
 
   /**
    * Prepares the structs.
@@ -139,8 +139,8 @@ export class GhostIoctls {
    */
   constructor(host: GhostHost, ctl_fd: number) {
     const is_dry = ctl_fd < 0;
-    this.#ioctl = host.ioctl;
-    this.#fd = is_dry ? host.dryFd() : ctl_fd;
+    this.ioctl = host.ioctl;
+    this.fd = is_dry ? host.dryFd() : ctl_fd;
     this.#info = new Struct(host);
     this.#free = new Struct(host);
     this.#create = new Struct(host);
@@ -157,10 +157,10 @@ export class GhostIoctls {
     this.#free_code = is_dry ? FIOCLEX : GHOST_IOC_SW_FREE;
     this.#assoc_code = is_dry ? FIOCLEX : GHOST_IOC_ASSOC_QUEUE;
     this.#time_code = is_dry ? FIOCLEX : GHOST_IOC_GET_CPU_TIME;
-    this.#commit_code = is_dry ? FIOCLEX : GHOST_IOC_COMMIT_TXN;
+    this.commit_code = is_dry ? FIOCLEX : GHOST_IOC_COMMIT_TXN;
     this.#sync_code = is_dry ? FIOCLEX : GHOST_IOC_SYNC_GROUP_TXN;
     this.#timer_code = is_dry ? FIOCLEX : GHOST_IOC_TIMERFD_SETTIME;
-    this.#run_code = is_dry ? FIOCLEX : GHOST_IOC_RUN;
+    this.run_code = is_dry ? FIOCLEX : GHOST_IOC_RUN;
     this.#free.words[FREE.id] = SW_REGION_ID;
     this.#assoc.words[ASSOC.type] = GHOST_TASK;
     this.#wakeup.setPointer(WAKEUP.w, this.#wakeup_list.address);
@@ -176,7 +176,7 @@ export class GhostIoctls {
 
   /** True while the enclave is there; an enclave that was destroyed answers −ENODEV. */
   isAlive(): boolean {
-    return this.#ioctl(this.#fd, GHOST_IOC_NULL, 0) >= 0;
+    return this.ioctl(this.fd, GHOST_IOC_NULL, 0) >= 0;
   }
 
   /** Index of an agent's status word: −EINVAL if the CPU has no agent. */
@@ -194,7 +194,7 @@ export class GhostIoctls {
     words[INFO.type] = type;
     words[INFO.arg] = arg_lo;
     words[INFO.arg + 1] = arg_hi;
-    const result = this.#ioctl(this.#fd, GHOST_IOC_SW_GET_INFO, address);
+    const result = this.ioctl(this.fd, GHOST_IOC_SW_GET_INFO, address);
     return result < 0 ? result : words[INFO.index];
   }
 
@@ -204,14 +204,14 @@ export class GhostIoctls {
     words[CREATE.elems] = elem_count;
     words[CREATE.node] = numa_node;
     words[CREATE.flags] = flags;
-    const fd = this.#ioctl(this.#fd, GHOST_IOC_CREATE_QUEUE, address);
+    const fd = this.ioctl(this.fd, GHOST_IOC_CREATE_QUEUE, address);
     return fd < 0 ? fd : { fd, size_bytes: words[CREATE.mapsize] };
   }
 
   /** Sets the queue of new tasks. */
   setDefaultQueue(queue_fd: number): number {
     this.#default.words[0] = queue_fd;
-    return this.#ioctl(this.#fd, GHOST_IOC_SET_DEFAULT_QUEUE, this.#default.address);
+    return this.ioctl(this.fd, GHOST_IOC_SET_DEFAULT_QUEUE, this.#default.address);
   }
 
   /** Sets whose agents a message wakes; none: the queue is polled. */
@@ -222,7 +222,7 @@ export class GhostIoctls {
     words[WAKEUP.qfd] = queue_fd;
     words[WAKEUP.ninfo] = cpus.length;
     words[WAKEUP.flags] = flags;
-    return this.#ioctl(this.#fd, GHOST_IOC_CONFIG_QUEUE_WAKEUP, address);
+    return this.ioctl(this.fd, GHOST_IOC_CONFIG_QUEUE_WAKEUP, address);
   }
 
   /** Associates an agent's messages with a queue; kernels refuse it with −EINVAL so far. */
@@ -243,28 +243,28 @@ export class GhostIoctls {
     words[ASSOC.arg] = gtid_lo;
     words[ASSOC.arg + 1] = gtid_hi;
     words[ASSOC.barrier] = barrier;
-    return this.#ioctl(this.#fd, this.#assoc_code, address);
+    return this.ioctl(this.fd, this.#assoc_code, address);
   }
 
   /** See `AgentPort.freeStatusWord`. */
   freeStatusWord(index: number): number {
     const { words, address } = this.#free;
     words[FREE.index] = index;
-    return this.#ioctl(this.#fd, this.#free_code, address);
+    return this.ioctl(this.fd, this.#free_code, address);
   }
 
   /** Commits the open transaction of one CPU. */
   commit(cpu: number): number {
     const mask = this.#mask;
     mask[cpu >> 5] = 1 << (cpu & 31);
-    const result = this.#ioctl(this.#fd, this.#commit_code, this.#commit.address);
+    const result = this.ioctl(this.fd, this.commit_code, this.#commit.address);
     mask[cpu >> 5] = 0;
     return result;
   }
 
   /** Commits the open transactions of the CPUs in a mask. */
   commitGroup(cpu_mask: Int32Array): number {
-    return this.#commitMask(this.#commit_code, cpu_mask);
+    return this.#commitMask(this.commit_code, cpu_mask);
   }
 
   /** Commits all or none: 1 or 0. */
@@ -275,7 +275,7 @@ export class GhostIoctls {
   #commitMask(code: number, cpu_mask: Int32Array): number {
     const mask = this.#mask;
     for (let word = 0; word < cpu_mask.length; word++) mask[word] = cpu_mask[word];
-    const result = this.#ioctl(this.#fd, code, this.#commit.address);
+    const result = this.ioctl(this.fd, code, this.#commit.address);
     for (let word = 0; word < cpu_mask.length; word++) mask[word] = 0;
     return result;
   }
@@ -285,7 +285,7 @@ export class GhostIoctls {
     const { words, address } = this.#time;
     words[TIME.gtid] = gtid_lo;
     words[TIME.gtid + 1] = gtid_hi;
-    const result = this.#ioctl(this.#fd, this.#time_code, address);
+    const result = this.ioctl(this.fd, this.#time_code, address);
     if (result < 0) return result;
     return (words[TIME.runtime] >>> 0) + (words[TIME.runtime + 1] >>> 0) * TWO_TO_32;
   }
@@ -310,7 +310,7 @@ export class GhostIoctls {
     words[TIMER.ghost_flags] = is_armed ? TIMERFD_GHOST_ENABLED : 0;
     words[TIMER.type] = type;
     words[TIMER.cookie] = cookie;
-    return this.#ioctl(this.#fd, this.#timer_code, address);
+    return this.ioctl(this.fd, this.#timer_code, address);
   }
 
   /** Gives the CPU of the calling agent away until it is woken. */
@@ -319,13 +319,13 @@ export class GhostIoctls {
     words[RUN.agent_barrier] = agent_barrier;
     words[RUN.run_cpu] = cpu;
     words[RUN.run_flags] = run_flags;
-    return this.#ioctl(this.#fd, this.#run_code, address);
+    return this.ioctl(this.fd, this.run_code, address);
   }
 
   /** Wakes an agent of the calling process. */
   ping(cpu: number): number {
     const { words, address } = this.#ping;
     words[RUN.run_cpu] = cpu;
-    return this.#ioctl(this.#fd, this.#run_code, address);
+    return this.ioctl(this.fd, this.run_code, address);
   }
 }

@@ -19,15 +19,15 @@ const NO_FD = -1;
 /** One agent's port. */
 export class GhostAgentPort implements DryRunPort {
   /** See {@linkcode AgentPort.cpu}. */
-  readonly cpu: number;
+  declare readonly cpu: number;
   /** See {@linkcode AgentPort.status_index}. */
-  readonly status_index: number;
+  declare readonly status_index: number;
   /** See {@linkcode DryRunPort.associate_result}. */
   associate_result = 0;
   /** See {@linkcode DryRunPort.on_commit}. */
   on_commit: (() => void) | null = null;
   readonly #host: GhostHost;
-  readonly #ioctls: GhostIoctls;
+  declare private readonly ioctls: GhostIoctls;
   readonly #clock: () => number;
   readonly #is_dry: boolean;
   #timer_fd: number;
@@ -49,7 +49,7 @@ export class GhostAgentPort implements DryRunPort {
     timer_fd: number,
   ) {
     this.#host = host;
-    this.#ioctls = new GhostIoctls(host, ctl_fd);
+    this.ioctls = new GhostIoctls(host, ctl_fd);
     this.#clock = host.nowNs;
     this.#is_dry = ctl_fd < 0;
     this.#timer_fd = timer_fd;
@@ -69,55 +69,55 @@ export class GhostAgentPort implements DryRunPort {
 
   /** See {@linkcode AgentPort.associate}. */
   associate(queue_id: number, gtid_lo: number, gtid_hi: number, barrier: number): number {
-    const result = this.#ioctls.associate(queue_id, gtid_lo, gtid_hi, barrier);
+    const result = this.ioctls.associate(queue_id, gtid_lo, gtid_hi, barrier);
     return this.#is_dry ? this.associate_result : result;
   }
 
   /** See {@linkcode AgentPort.freeStatusWord}. */
   freeStatusWord(index: number): number {
-    return this.#ioctls.freeStatusWord(index);
+    return this.ioctls.freeStatusWord(index);
   }
 
   /** See {@linkcode AgentPort.commit}. */
   commit(cpu: number): void {
-    this.#ioctls.commit(cpu);
+    this.ioctls.commit(cpu);
     if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitGroup}. */
   commitGroup(mask: Int32Array): void {
-    this.#ioctls.commitGroup(mask);
+    this.ioctls.commitGroup(mask);
     if (this.on_commit !== null) this.on_commit();
   }
 
   /** See {@linkcode AgentPort.commitSyncGroup}. */
   commitSyncGroup(mask: Int32Array): number {
-    return this.#ioctls.commitSyncGroup(mask);
+    return this.ioctls.commitSyncGroup(mask);
   }
 
   /** See {@linkcode AgentPort.ping}. */
   ping(cpu: number): number {
-    return this.#ioctls.ping(cpu);
+    return this.ioctls.ping(cpu);
   }
 
   /** See {@linkcode AgentPort.cpuTimeNs}. */
   cpuTimeNs(gtid_lo: number, gtid_hi: number): number {
-    return this.#ioctls.cpuTimeNs(gtid_lo, gtid_hi);
+    return this.ioctls.cpuTimeNs(gtid_lo, gtid_hi);
   }
 
   /** See {@linkcode AgentPort.armTimer}. */
   armTimer(deadline_ns: number, type: number, cookie: number): number {
-    return this.#ioctls.armTimer(this.#timer_fd, this.cpu, deadline_ns, type, cookie);
+    return this.ioctls.armTimer(this.#timer_fd, this.cpu, deadline_ns, type, cookie);
   }
 
   /** See {@linkcode AgentPort.localCommit}. */
   localCommit(): number {
-    return this.#ioctls.commit(this.cpu);
+    return this.ioctls.commit(this.cpu);
   }
 
   /** See {@linkcode AgentPort.localYield}. */
   localYield(agent_barrier: number, run_flags: number): number {
-    return this.#ioctls.localYield(this.cpu, agent_barrier, run_flags);
+    return this.ioctls.localYield(this.cpu, agent_barrier, run_flags);
   }
 
   /** See {@linkcode AgentPort.leave}; the kernel takes the agent back when its thread ends. */

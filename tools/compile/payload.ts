@@ -21,10 +21,10 @@ export const BUNDLE_PATH = "%B";
  * only tier that calls the shim fast; saves about 10 MB, since Maglev's concurrent compile jobs
  * keep what they allocate, and a warmed-up run is as fast. `--max-semi-space-size=1`: 10 MB less
  * for programs that make garbage; an agent's steps make none.
- * `--max-inlined-bytecode-size-cumulative=4000`: TurboFan may inline the whole way from a message to
- * its transaction into the agent's loop: 29 ns a message instead of 37.
- * `--concurrent-turbofan-max-threads=1`: one of the large functions that this makes is compiled at a
- * time, not one per CPU: 3 MB less.
+ * `--max-inlined-bytecode-size-cumulative=4000`: TurboFan may inline the whole way from a message
+ * to its transaction into the agent's loop: 29 ns a message instead of 37.
+ * `--concurrent-turbofan-max-threads=1`: one of the large functions that this makes is compiled at
+ * a time, not one per CPU: 3 MB less.
  * `--function-context-cells-max-size`: the bundle is the body of one function, so that what was a
  * constant of a module is a variable of a context; cells let V8 compile in what never changes.
  */

@@ -13,7 +13,6 @@
  * @module
  */
 import * as abi_constants from "../../../ffi/abi/constants.ts";
-import type { AgentContext } from "../../../lib/agent_context.ts";
 import { FifoQueue } from "../../../lib/fifo_queue.ts";
 import * as queues from "../../../lib/fifo_queue.ts";
 import { assertInvariant } from "../../../lib/invariant.ts";
@@ -45,31 +44,20 @@ const NEXT_STATES: readonly number[] = [
 
 /** One agent's instance of the policy. */
 export class FifoPerCpuScheduler extends Scheduler {
-  readonly #state: Int32Array;
-  readonly #cpu_index: Int32Array;
-  readonly #preempted: Int32Array;
-  readonly #prio_boost: Int32Array;
-  readonly #current: Int32Array;
-  readonly #pending: Int32Array;
-  readonly #next_cpu: Int32Array;
-  readonly #own_index: number;
+  readonly #state = this.agent.state.task("state");
+  readonly #cpu_index = this.agent.state.task("cpu_index");
+  readonly #preempted = this.agent.state.task("preempted");
+  readonly #prio_boost = this.agent.state.task("prio_boost");
+  readonly #current = this.ownColumn("current");
+  readonly #pending = this.ownColumn("pending");
+  readonly #next_cpu = this.agent.state.global("next_cpu");
+  readonly #own_index = this.agent.cpuIndex(this.agent.cpu);
   /** The run queue of this CPU. */
-  protected readonly run_queue: FifoQueue;
-
-  /** @param agent What the agent lends to the policy. */
-  constructor(agent: AgentContext) {
-    super(agent);
-    const { state, tasks, cpu } = agent;
-    this.#state = state.task("state");
-    this.#cpu_index = state.task("cpu_index");
-    this.#preempted = state.task("preempted");
-    this.#prio_boost = state.task("prio_boost");
-    this.#current = state.cpu("current", cpu);
-    this.#pending = state.cpu("pending", cpu);
-    this.#next_cpu = state.global("next_cpu");
-    this.#own_index = agent.cpuIndex(cpu);
-    this.run_queue = new FifoQueue(state.cpu("run_queue", cpu), tasks.next, tasks.prev);
-  }
+  protected readonly run_queue: FifoQueue = new FifoQueue(
+    this.ownColumn("run_queue"),
+    this.agent.tasks.next,
+    this.agent.tasks.prev,
+  );
 
   /** See {@linkcode Scheduler}. */
   step(): Verdict {
