@@ -160,6 +160,7 @@ static __always_inline s64 becomeAgent(u32 enclave, u32 cpu_id, s32 queue)
 	turn->is_gone = 0;
 	turn->waiting = 0;
 	turn->wake_on_idle = 0;
+	turn->commit = SCX_TURN_NONE;
 	cpu->agent_word = index;
 	cpu->agent_queue = queue;
 	cpu->is_agent_asleep = 0;

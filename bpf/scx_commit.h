@@ -272,6 +272,29 @@ static __noinline int commitEach(struct commit *commit, u32 cpu_id)
 	return 0;
 }
 
+/*
+ * The transaction of an agent that has just given its CPU away: no call of its own is needed. One
+ * that something has woken already commits by a call, to be told off as its CPU never got to it.
+ */
+static __noinline int commitOfSleeper(struct cpu_state *cpu, u32 cpu_id)
+{
+	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
+	struct commit commit = {
+		.caller_cpu = cpu_id,
+		.how = SCX_COMMIT_LOCAL,
+	};
+
+	if (!turn || turn->commit != SCX_TURN_WANTED || !turn->waiting || !cpu || !cpu->agent_pid)
+		return 0;
+	commit.enclave = cpu->enclave - 1;
+	commit.caller_pid = cpu->agent_pid;
+	commitEach(&commit, cpu_id);
+	turn->commit = commit.has_failed ? SCX_TURN_REFUSED : SCX_TURN_LATCHED;
+	if (commit.has_failed)
+		wakeAgent(cpu_id);
+	return 0;
+}
+
 /* One member of a sync group, in the first phase and, once all are known, in the second. */
 static __noinline int commitMember(struct commit *commit, u32 cpu_id)
 {

@@ -6,6 +6,7 @@
  * said which enclave that means.
  */
 #include "scx_control.h"
+#include "scx_switch.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -125,7 +126,11 @@ void BPF_PROG(ghost_dispatch, s32 cpu_id, struct task_struct *prev)
 	u32 flags;
 	u64 gtid;
 
-	if (!cpu || !cpu->latched_gtid)
+	if (!cpu || !cpu->enclave)
+		return;
+	if (cpu->mode == MODE_AGENT)
+		commitOfSleeper(cpu, cpu_id);
+	if (!cpu->latched_gtid)
 		return;
 	flags = cpu->latched_flags;
 	gtid = __sync_lock_test_and_set(&cpu->latched_gtid, 0);
@@ -251,6 +256,8 @@ bool BPF_PROG(ghost_yield, struct task_struct *from, struct task_struct *to)
 
 	if (state && state->due == DUE_NONE)
 		state->due = DUE_YIELD;
+	if (state)
+		ringEarly(state);
 	scx_bpf_task_set_slice(from, 0); /* with a callback the kernel leaves this to it */
 	return false;
 }
@@ -467,110 +474,6 @@ void BPF_PROG(ghost_exit, struct scx_exit_info *info)
 	bpf_probe_read_kernel_str(end->message, sizeof(end->message), info->msg);
 	end->exit_kind = info->kind;
 	bpf_loop(MAX_CPUS, wakeForEnd, &unused, 0);
-}
-
-/* ---- what happens on a CPU besides: agents, idling, the default class ---- */
-
-static __noinline int sendCpuEvent(u32 cpu_id, u32 type)
-{
-	MESSAGE(message, type, struct ghost_msg_cpu, event);
-
-	event->cpu = cpu_id;
-	return sendCpu(cpu_id, &message);
-}
-
-static __noinline int sendNotIdle(u32 cpu_id, u64 next_gtid)
-{
-	MESSAGE(message, MSG_CPU_NOT_IDLE, struct ghost_msg_cpu_not_idle, event);
-
-	event->cpu = cpu_id;
-	event->next_gtid = next_gtid;
-	return sendCpu(cpu_id, &message);
-}
-
-/* Keeps CPU_AVAIL of an agent, and tells the edges if asked to. */
-static __always_inline void setAvailable(struct cpu_state *cpu, u32 cpu_id, u32 is_available)
-{
-	u32 enclave = cpu->enclave - 1;
-	struct ghost_status_word *word = wordOf(enclave, cpu->agent_word);
-
-	if (!word || !cpu->agent_pid || ((word->flags & GHOST_SW_CPU_AVAIL) != 0) == is_available)
-		return;
-	if (is_available)
-		__sync_fetch_and_or(&word->flags, GHOST_SW_CPU_AVAIL);
-	else
-		__sync_fetch_and_and(&word->flags, ~GHOST_SW_CPU_AVAIL);
-	if (tunableOf(enclave, SCX_DELIVER_CPU_AVAILABILITY))
-		sendCpuEvent(cpu_id, is_available ? MSG_CPU_AVAILABLE : MSG_CPU_BUSY);
-}
-
-static __always_inline void agentComes(struct cpu_state *cpu, u32 cpu_id)
-{
-	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
-
-	if (turn)
-		turn->switches++;
-	if (cpu->is_agent_asleep) {
-		cpu->is_agent_asleep = 0;
-		if (tunableOf(cpu->enclave - 1, SCX_DELIVER_AGENT_RUNNABILITY))
-			sendCpuEvent(cpu_id, MSG_CPU_AGENT_WAKEUP);
-	}
-	if (!(cpu->latched_flags & DEFER_LATCHED_PREEMPTION_BY_AGENT))
-		unlatch(cpu, cpu_id);
-}
-
-static __always_inline void agentGoes(struct cpu_state *cpu, u32 cpu_id, u32 prev_state)
-{
-	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
-
-	if (!prev_state || !turn || turn->waiting || cpu->is_agent_asleep)
-		return;
-	cpu->is_agent_asleep = 1;
-	if (tunableOf(cpu->enclave - 1, SCX_DELIVER_AGENT_RUNNABILITY))
-		sendCpuEvent(cpu_id, MSG_CPU_AGENT_BLOCKED);
-}
-
-static __always_inline void idleBegins(struct cpu_state *cpu, u32 cpu_id)
-{
-	struct scx_turn *turn = bpf_map_lookup_elem(&turns, &cpu_id);
-
-	if (!turn || !cpu->agent_pid || cpu->latched_gtid)
-		return;
-	if (!turn->wake_on_idle && !(cpu->run_flags & RTLA_ON_IDLE))
-		return;
-	cpu->run_flags &= ~RTLA_ON_IDLE;
-	turn->wake_on_idle = 0;
-	wakeAgent(cpu_id);
-}
-
-SEC("tp_btf/sched_switch")
-int BPF_PROG(ghost_switch, bool preempt, struct task_struct *prev, struct task_struct *next,
-	     unsigned int prev_state)
-{
-	u32 cpu_id = bpf_get_smp_processor_id(), pid = next->pid, mode;
-	struct cpu_state *cpu = cpuOf(cpu_id);
-
-	if (!cpu || !cpu->enclave)
-		return 0;
-	if (pid == 0)
-		mode = MODE_IDLE;
-	else if (pid == cpu->agent_pid)
-		mode = MODE_AGENT;
-	else
-		mode = next->policy == SCHED_EXT ? MODE_TASK : MODE_DEFAULT;
-	if (cpu->agent_pid && (u32)prev->pid == cpu->agent_pid)
-		agentGoes(cpu, cpu_id, prev_state);
-	if (cpu->want_not_idle && cpu->mode == MODE_IDLE && mode != MODE_IDLE) {
-		cpu->want_not_idle = 0;
-		sendNotIdle(cpu_id, gtidOf(next));
-	}
-	cpu->mode = mode;
-	setAvailable(cpu, cpu_id, mode != MODE_DEFAULT);
-	if (mode == MODE_AGENT)
-		agentComes(cpu, cpu_id);
-	else if (mode == MODE_IDLE)
-		idleBegins(cpu, cpu_id);
-	return 0;
 }
 
 SEC(".struct_ops.link")

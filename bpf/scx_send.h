@@ -96,6 +96,20 @@ static __always_inline u32 wakeTarget(const struct queue_state *guard, s32 cpu)
 									  guard->wake_cpus[0];
 }
 
+/*
+ * The doorbell's interrupt comes when the kernel lets go of the run queue. Rung from here the agent
+ * is runnable before the task has left its CPU; rung from enqueue() the CPU would go idle first.
+ * Another CPU's agent would find no message yet.
+ */
+static __always_inline void ringEarly(struct task_state *state)
+{
+	u32 index = state->queue, cpu_id = bpf_get_smp_processor_id();
+	struct queue_state *guard = bpf_map_lookup_elem(&queue_states, &index);
+
+	if (guard && wakeTarget(guard, cpu_id) == cpu_id)
+		wakeAgent(cpu_id);
+}
+
 /* Sends a message about a CPU. */
 static __noinline int sendCpu(u32 cpu_id, struct message *message)
 {

@@ -246,8 +246,10 @@ struct scx_turn {
 	u32 wake_on_idle; /* its yield said RTLA_ON_IDLE */
 	u32 is_gone; /* its enclave is gone: it must leave */
 	u32 switches; /* how often the CPU switched to the agent */
-	u32 unused[11];
+	u32 commit; /* enum scx_turn_commit: of the transaction with which it gives its CPU away */
+	u32 unused[10];
 };
+enum scx_turn_commit { SCX_TURN_NONE, SCX_TURN_WANTED, SCX_TURN_LATCHED, SCX_TURN_REFUSED };
 
 /* Argument of the commit program. */
 struct scx_commit_args {

@@ -6,25 +6,28 @@
 #include "shim.h"
 
 #include <linux/bpf.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "ghost_abi.h"
 
 #define AGENT_PRIORITY 1 /* of SCHED_FIFO: above every thread of the default class */
 #define BELL_BYTES 4096
-#define BELL_TIMEOUT_NS 250000000
+#define BELL_PERIOD_NS 250000000
 
 /* What one agent needs for its calls. */
 struct scx_port {
     int32_t commit_fd;
     int32_t control_fd;
     int32_t bell_fd;
+    int32_t timer_fd;
+    int32_t epoll_fd;
     u32 enclave;
     u32 cpu;
     int32_t word_index;
@@ -118,6 +121,31 @@ SHIM_API int32_t shim_scx_lookup(int32_t fd, u32 index, void *value)
 
 /* ---- the doorbell ---- */
 
+static int watch(const struct scx_port *port, int32_t fd, u32 events)
+{
+    struct epoll_event event = {.events = events, .data = {.fd = fd}};
+    return epoll_ctl(port->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/*
+ * A bell that was lost is made up for when the timer expires. A timer that goes on by itself costs
+ * a sleep nothing; one per sleep would be set and cancelled each time.
+ */
+static int watch_bell(struct scx_port *port)
+{
+    const struct timespec period = {0, BELL_PERIOD_NS};
+    const struct itimerspec times = {.it_interval = period, .it_value = period};
+    int error;
+    port->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (port->epoll_fd < 0)
+        return -errno;
+    port->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (port->timer_fd < 0 || timerfd_settime(port->timer_fd, 0, &times, NULL) < 0)
+        return -errno;
+    error = watch(port, port->bell_fd, EPOLLIN | EPOLLET);
+    return error < 0 ? error : watch(port, port->timer_fd, EPOLLIN);
+}
+
 static int make_bell(struct scx_port *port, int32_t doorbells_fd)
 {
     union bpf_attr attr;
@@ -143,7 +171,14 @@ static int make_bell(struct scx_port *port, int32_t doorbells_fd)
     if (pages == MAP_FAILED)
         return -errno;
     port->producer = pages;
-    return 0;
+    return watch_bell(port);
+}
+
+static void close_fd(int32_t *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
 }
 
 static void close_bell(struct scx_port *port)
@@ -152,11 +187,11 @@ static void close_bell(struct scx_port *port)
         munmap(port->consumer, BELL_BYTES);
     if (port->producer != NULL)
         munmap((void *)(uintptr_t)port->producer, BELL_BYTES);
-    if (port->bell_fd >= 0)
-        close(port->bell_fd);
+    close_fd(&port->epoll_fd);
+    close_fd(&port->timer_fd);
+    close_fd(&port->bell_fd);
     port->consumer = NULL;
     port->producer = NULL;
-    port->bell_fd = -1;
 }
 
 /* ---- becoming an agent ---- */
@@ -174,7 +209,7 @@ SHIM_API double shim_scx_become_agent(const double *where)
     double result;
     if (port == NULL)
         return -ENOMEM;
-    port->bell_fd = -1;
+    port->bell_fd = port->timer_fd = port->epoll_fd = -1;
     port->commit_fd = (int32_t)where[AT_COMMIT_FD];
     port->control_fd = (int32_t)where[AT_CONTROL_FD];
     port->enclave = (u32)where[AT_ENCLAVE];
@@ -225,12 +260,18 @@ static int has_turned(const struct scx_port *port, u32 seen)
 
 static void sleep_for_bell(const struct scx_port *port)
 {
-    struct pollfd bell = {.fd = port->bell_fd, .events = POLLIN, .revents = 0};
-    /* A bell that was lost is made up for when this time is over. */
-    const struct timespec timeout = {0, BELL_TIMEOUT_NS};
-    ppoll(&bell, 1, &timeout, NULL);
+    struct epoll_event event;
+    u64 expirations;
+    if (epoll_wait(port->epoll_fd, &event, 1, -1) == 1 && event.data.fd == port->timer_fd &&
+        read(port->timer_fd, &expirations, sizeof(expirations)) < 0)
+        return; /* it was another expiration that ended the sleep */
     __atomic_store_n(port->consumer, __atomic_load_n(port->producer, __ATOMIC_ACQUIRE),
                      __ATOMIC_RELEASE);
+}
+
+static int32_t txn_state(const struct scx_port *port)
+{
+    return __atomic_load_n(&port->txn->state, __ATOMIC_ACQUIRE);
 }
 
 /* Sleeps until something has happened since `seen`. */
@@ -256,6 +297,35 @@ static int32_t run_commit(const struct scx_port *port, u32 how, u64 cpus)
     return error < 0 ? error : args.result;
 }
 
+/* Sleeps; the program commits as the CPU is given away. What came of it is in turn->commit. */
+static int32_t sleep_with_commit(struct scx_port *port, u32 seen)
+{
+    __atomic_store_n(&port->turn->commit, SCX_TURN_WANTED, __ATOMIC_RELAXED);
+    return sleep_until_turn(port, seen);
+}
+
+/* Commits by a call of its own, then sleeps. */
+static int32_t commit_and_sleep(struct scx_port *port, u32 seen)
+{
+    int32_t result = run_commit(port, SCX_COMMIT_LOCAL, 0);
+    const int is_latched = result >= 0 && txn_state(port) == GHOST_TXN_COMPLETE;
+    __atomic_store_n(&port->turn->commit, is_latched ? SCX_TURN_LATCHED : SCX_TURN_REFUSED,
+                     __ATOMIC_RELAXED);
+    return is_latched ? sleep_until_turn(port, seen) : result;
+}
+
+static u32 take_turn_commit(struct scx_port *port)
+{
+    return __atomic_exchange_n(&port->turn->commit, SCX_TURN_NONE, __ATOMIC_ACQ_REL);
+}
+
+/* A call that would be refused is not worth a sleep; one that spins gives no CPU away at once. */
+static int commits_in_sleep(const struct scx_port *port)
+{
+    return port->spin_ns <= 0 &&
+           __atomic_load_n(&port->word->barrier, __ATOMIC_ACQUIRE) == port->txn->agent_barrier;
+}
+
 /*
  * Commits the own transaction and, if that succeeds, sleeps until the agent is woken. An agent that
  * was woken before its CPU got to the task takes the task's latch away, as a kernel does.
@@ -263,23 +333,26 @@ static int32_t run_commit(const struct scx_port *port, u32 how, u64 cpus)
 SHIM_API int32_t shim_scx_local_commit(double handle)
 {
     struct scx_port *port = shim_pointer(handle);
-    u32 seen, switches;
-    int32_t result;
+    u32 seen, switches, commit = SCX_TURN_WANTED;
+    int32_t result = 0;
     if (port == NULL)
         return 0;
     if (is_gone(port))
         return -ENODEV;
     seen = __atomic_load_n(&port->turn->turn, __ATOMIC_ACQUIRE);
     switches = __atomic_load_n(&port->turn->switches, __ATOMIC_ACQUIRE);
-    if (__atomic_load_n(&port->txn->state, __ATOMIC_ACQUIRE) != GHOST_TXN_READY)
+    if (txn_state(port) != GHOST_TXN_READY)
         return 0;
-    result = run_commit(port, SCX_COMMIT_LOCAL, 0);
-    if (result < 0)
-        return result;
-    if (__atomic_load_n(&port->txn->state, __ATOMIC_ACQUIRE) != GHOST_TXN_COMPLETE)
-        return 0;
-    result = sleep_until_turn(port, seen);
-    if (__atomic_load_n(&port->turn->switches, __ATOMIC_ACQUIRE) == switches)
+    if (commits_in_sleep(port)) {
+        result = sleep_with_commit(port, seen);
+        commit = take_turn_commit(port);
+    }
+    if (commit == SCX_TURN_WANTED && result == 0) {
+        result = commit_and_sleep(port, seen);
+        commit = take_turn_commit(port);
+    }
+    if (commit == SCX_TURN_LATCHED &&
+        __atomic_load_n(&port->turn->switches, __ATOMIC_ACQUIRE) == switches)
         control(port->control_fd, SCX_OP_UNLATCH, port->enclave, (s32)port->cpu, 0, 0);
     return result;
 }
@@ -298,7 +371,7 @@ SHIM_API int32_t shim_scx_local_yield(double handle, int32_t barrier, u32 run_fl
         return -EINVAL;
     if (__atomic_load_n(&port->word->barrier, __ATOMIC_ACQUIRE) != (u32)barrier)
         return -ESTALE;
-    if (__atomic_load_n(&port->txn->state, __ATOMIC_ACQUIRE) == GHOST_TXN_READY &&
+    if (txn_state(port) == GHOST_TXN_READY &&
         (port->txn->commit_flags & COMMIT_AT_FLAGS) == COMMIT_AT_SCHEDULE)
         run_commit(port, SCX_COMMIT_LOCAL, 0);
     __atomic_store_n(&port->turn->wake_on_idle, run_flags != 0, __ATOMIC_SEQ_CST);

@@ -34,6 +34,7 @@ const BPF_FILES = [
   "scx_control.h",
   "scx_agents.h",
   "scx_commit.h",
+  "scx_switch.h",
   "scx_send.h",
   "scx_maps.h",
   "scx_kernel.h",
