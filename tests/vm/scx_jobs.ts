@@ -237,7 +237,7 @@ const BENCH = "--bench yield,pingpong --threads 2,30 --pairs 1,10 --duration_ms 
 
 /** "label,class,bench,thread_count,seconds,per_second,..." by label, bench and thread count. */
 function rates(stdout: string): Map<string, number> {
-  const rows = stdout.match(/^(?:default|fifo|ghost),.*$/gm) ?? [];
+  const rows = stdout.match(/^(?:default|fifo|floor|ghost),.*$/gm) ?? [];
   return new Map(rows.map((row) => {
     const [label, , bench, count, , per_second] = row.split(",");
     return [`${label} ${bench} ${count}`, Number(per_second)];
@@ -246,8 +246,8 @@ function rates(stdout: string): Map<string, number> {
 
 const SCX_BENCH: VmJob = {
   name: "scx_bench",
-  summary: "yields and futex wake-ups per second on one CPU: default, FIFO in BPF, agent",
-  timeout_s: 300,
+  summary: "yields and futex wake-ups per second on one CPU: default, FIFO in BPF, agents",
+  timeout_s: 360,
   is_packed: true,
   is_scx: true,
   is_soak: true,
@@ -258,6 +258,11 @@ bench "$programs/microbench" --class default --cpus 1 --label default
 for i in $(seq 100); do grep -q ready /tmp/fifo && break; sleep 0.1; done
 bench "$scx/scx_load" exec "$programs/microbench" --class default --cpus 1 --label fifo
 pkill -x sleep
+for i in $(seq 100); do [ "$(state)" = disabled ] && break; sleep 0.1; done
+"$scx/scx_floor_agent" "$scx/scx_ghost_loader" 1 >/tmp/floor & floor=$!
+for i in $(seq 100); do grep -q ready /tmp/floor && break; sleep 0.1; done
+bench "$programs/microbench" --class scx --label floor
+kill $floor; wait $floor
 for i in $(seq 100); do [ "$(state)" = disabled ] && break; sleep 0.1; done
 "$programs/fifo_per_cpu_agent" --kernel=scx --ghost_cpus 1 >/tmp/agent 2>&1 & guard=$!
 for i in $(seq 600); do grep -q "ghOSt active" /tmp/agent && break; sleep 0.1; done
@@ -272,10 +277,10 @@ stop_agent
     const detail = kinds.map((kind) => {
       const to = (label: string) => (of("ghost", kind) / of(label, kind)).toFixed(3);
       return `${kind}: ${of("ghost", kind).toFixed(0)}/s, ${to("default")} of default, ` +
-        `${to("fifo")} of BPF`;
+        `${to("fifo")} of BPF, ${to("floor")} of an agent in C`;
     }).join("; ");
     return {
-      faults: [...endFaults(stdout), ...faultsIf([found.size !== 12, `${found.size} of 12 rates`])],
+      faults: [...endFaults(stdout), ...faultsIf([found.size !== 16, `${found.size} of 16 rates`])],
       detail,
     };
   },

@@ -31,6 +31,8 @@ export interface VmOptions {
   readonly timeout_s: number;
   /** Kernel to boot in place of Debian's. */
   readonly kernel_image?: string;
+  /** The guest's clock counts its instructions, one a nanosecond, however slow the host is. */
+  readonly is_icount?: boolean;
   /** What the machine is made of. */
   readonly tools: VmTools;
   /** Folder of the run, empty: jobs' output and logs go there. */
@@ -66,6 +68,12 @@ const CPU_MODEL = "Nehalem";
 const KERNEL_ARGS = "console=ttyS0 panic=-1 oops=panic quiet tsc=reliable no_timer_check " +
   "mitigations=off nokaslr audit=0 init_on_alloc=1";
 
+/** Instructions as time take all CPUs of the guest on one thread of the host. */
+const ICOUNT_ARGS: readonly string[] = [
+  ...["-accel", "tcg,thread=single,tb-size=1024"],
+  ...["-icount", "shift=0,sleep=off"],
+];
+
 /** Arguments of QEMU. */
 export function qemuArgs(options: VmOptions, sockets: string): string[] {
   const { tools, cpus, memory_mib } = options;
@@ -77,7 +85,8 @@ export function qemuArgs(options: VmOptions, sockets: string): string[] {
   ];
   return [
     ...tools.firmware.flatMap((folder) => ["-L", folder]),
-    ...["-M", "q35", "-nodefaults", "-accel", "tcg,thread=multi,tb-size=1024"],
+    ...["-M", "q35", "-nodefaults"],
+    ...(options.is_icount ? ICOUNT_ARGS : ["-accel", "tcg,thread=multi,tb-size=1024"]),
     ...["-cpu", CPU_MODEL, "-smp", `${cpus}`, "-m", `${memory_mib}M`],
     ...["-object", `memory-backend-memfd,id=mem,size=${memory_mib}M,share=on`],
     ...["-numa", "node,memdev=mem"],

@@ -155,6 +155,10 @@ Deno.test("vm: the user's kernel takes the place of Debian's", () => {
   assert(line.includes("-smp 3 -m 1024M"));
   assert(line.includes("tcg,thread=multi"));
   assert(!line.includes("/debian"));
+  assert(!line.includes("-icount"));
+  const counted = qemuArgs({ ...options, is_icount: true }, "/s").join(" ");
+  assert(counted.includes("-accel tcg,thread=single"));
+  assert(counted.includes("-icount shift=0,sleep=off"));
 });
 
 Deno.test("vm: the daemon gets its socket and folder", () => {
