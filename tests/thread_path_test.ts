@@ -103,6 +103,34 @@ function assertSound(kernel: PeerKernel): void {
   });
 }
 
+/** CPUs that the agents' threads may run on, such as "0-1". */
+function agentCpus(): string[] {
+  const lists: string[] = [];
+  for (const { name } of Deno.readDirSync("/proc/self/task")) {
+    const text = Deno.readTextFileSync(`/proc/self/task/${name}/status`);
+    if (!/^Name:\tap_task_/m.test(text)) continue;
+    lists.push(/^Cpus_allowed_list:\t(.*)$/m.exec(text)?.[1] ?? "");
+  }
+  return lists.sort();
+}
+
+Deno.test("agents that take over are pinned after their warm-up, others before it", async () => {
+  const peer = { cpu_count: Math.min(2, navigator.hardwareConcurrency) };
+  const pinned = Array.from({ length: peer.cpu_count }, (_, cpu) => String(cpu));
+  for (const pins_late of [true, false]) {
+    const seen: string[] = [];
+    const awaitTurn = () => Promise.resolve(void seen.push(...agentCpus()));
+    await withPeer(peer, { pin: true, pins_late, awaitTurn }, async ({ options }) => {
+      const threads = await AgentThreads.start(options);
+      const own = Deno.readTextFileSync("/proc/self/status");
+      const free = /^Cpus_allowed_list:\t(.*)$/m.exec(own)?.[1] ?? "";
+      assertEquals(seen, pins_late ? pinned.map(() => free) : pinned);
+      assertEquals(agentCpus(), pinned);
+      await threads.stop();
+    });
+  }
+});
+
 for (const abi_version of [69, 84, 91]) {
   Deno.test(`four agents run every task to its end, ABI ${abi_version}`, async () => {
     const task_count = 200;
