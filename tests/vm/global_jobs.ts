@@ -143,11 +143,28 @@ echo "high_ticks $(( $(used $high) - high_begin ))"
 kill -INT $low $high; wait $low $high`;
 }
 
+/** The sub-tests of simple_edf; upstream's edf_test are these. */
+const EDF_SUB_TESTS = [
+  "SimpleExp",
+  "SimpleExpMany",
+  "SimpleRepeatable",
+  "BusyExp",
+  "TaskDeparted",
+  "TaskDepartedMany",
+];
+
+function edfLoad(kernel: string): string {
+  return `"$programs/ghostctl" simple_edf --kernel=${kernel} >"$work/edf" 2>&1
+echo "edf_status $?"; sed 's/^/edf: /' "$work/edf"`;
+}
+
 function hintsScript({ deno, std_flags }: JobContext, kernel: string): string {
   const run = [deno, "run", "-A", "--no-prompt", "--no-check", ...std_flags].map(shellWord);
   const runs = HINTED.map(([program, cpus, hint]) => {
     const service = `${run.join(" ")} tests/vm/hinted_service.ts ${kernel} ${hint}`;
-    return withAgent(kernel, program, cpus, `timeout 240 ${service}; echo "service_status $?"`);
+    const load = program === "agent_exp" ? edfLoad(kernel) : "";
+    const body = `timeout 240 ${service}; echo "service_status $?"\n${load}`;
+    return withAgent(kernel, program, cpus, body);
   });
   const [[program, cpus]] = HINTED;
   return runs.join("") + withAgent(kernel, program, cpus, classesScript(kernel));
@@ -165,6 +182,11 @@ function judgeHints(stdout: string): Verdict {
       [count("early_ran 0") !== HINTED.length, "threads ran before one of a higher class"],
       [count(HINTED_ORDER) !== HINTED.length, `not in the order of their hints: ${orders}`],
       [count("service_status 0") !== HINTED.length, "the service failed"],
+      [fact(stdout, "edf_status") !== "0", "simple_edf failed"],
+      [
+        EDF_SUB_TESTS.some((name) => !stdout.includes(`edf: ${name}\n`)),
+        "not every sub-test of simple_edf ran",
+      ],
       [!(high > 100), `the higher class got ${high} ticks of 400`],
       [!(5 * low < high), `the lower class got ${low} ticks, the higher one ${high}`],
       [count("agent_status 0") !== agent_count, "an agent did not end well"],

@@ -162,6 +162,17 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
     "load_status 0\ngone_ms 170\nnew_status 1\n" +
     "new: took over e1 with 9 threads; no CPU was without agent for more than 5.00 ms\n" +
     "enclaves 0\n",
+  ghost_hints: "agent active\nidle_ran 0\nearly_ran 0\norder 0 1 2 3 4 5 6 7\nservice_status 0\n"
+    .repeat(2) +
+    [
+      "SimpleExp",
+      "SimpleExpMany",
+      "SimpleRepeatable",
+      "BusyExp",
+      "TaskDeparted",
+      "TaskDepartedMany",
+    ].map((name) => `edf: ${name}\n`).join("") +
+    "edf_status 0\nagent active\nlow_ticks 3\nhigh_ticks 391\n" + "agent_status 0\n".repeat(3),
   ghost_upgrade: "old active\nnew active\nold_status 0\nload_status 0\nnew_status 0\nenclaves 0\n",
   ghost_kill: "agent active\ngone_ms 12\nagent_status 1\nleft 0\n".repeat(5),
   ghost_rpc: "empty 0\nloaded 1000\ndump 0\nunknown -1\nload_status 0\nagent_status 0\n" +
@@ -185,6 +196,15 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_sol", "gone_ms 170", "stuck 77"],
     ["ghost_sol", "new_status 1", "new_status 0"],
     ["ghost_sol", "\nenclaves 0\nold", "\nenclaves 1\nold"],
+    ["ghost_hints", "idle_ran 0", "idle_ran 1"],
+    ["ghost_hints", "early_ran 0", "early_ran 1"],
+    ["ghost_hints", "order 0 1", "order 1 0"],
+    ["ghost_hints", "service_status 0", "service_status 124"],
+    ["ghost_hints", "edf_status 0", "edf_status 1"],
+    ["ghost_hints", "edf: BusyExp", "edf: silence"],
+    ["ghost_hints", "low_ticks 3", "low_ticks 203"],
+    ["ghost_hints", "high_ticks 391", "high_ticks 91"],
+    ["ghost_hints", "agent_status 0", "agent_status 3"],
     ["ghost_upgrade", "new active", "new not active"],
     ["ghost_upgrade", "load_status 0", "load_status 124"],
     ["ghost_kill", "left 0", "left 1"],
