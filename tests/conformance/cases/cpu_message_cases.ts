@@ -161,6 +161,26 @@ async function idleCpu(lab: Lab, run_flags: number): Promise<void> {
   expectEqual(state, GHOST_TXN_COMPLETE, "state of the idle transaction");
 }
 
+/** Uses CPU 1, which idles by a transaction; adds who was told of, and returns who it was. */
+async function occupyIdle(lab: Lab, seen: number[]): Promise<number> {
+  const { host } = lab;
+  await idleCpu(lab, NEED_CPU_NOT_IDLE);
+  const thread = host.occupy(1);
+  const told = (): number[] => {
+    lab.takeMessages();
+    return lab.log.filter(({ type }) => type === MSG_CPU_NOT_IDLE)
+      .map((message) => fieldsOf(host.kernel.abi.version, message).next_gtid);
+  };
+  const before = seen.length;
+  await lab.until(() => told().length > before, "message 130");
+  seen.splice(0, before, ...told());
+  host.kill(thread);
+  await lab.until(() => host.hasExited(thread), "the thread ends");
+  return gtidNumber(thread);
+}
+
+const TRY_COUNT = 8;
+
 const IDLE_CASES: readonly ContractCase[] = [
   {
     name: "CPU_NOT_IDLE: a thread of the default class on an idle CPU is told, by gtid",
@@ -169,10 +189,14 @@ const IDLE_CASES: readonly ContractCase[] = [
     cpu_count: 2,
     run: async (host) => {
       const lab = await Lab.open(host);
-      await idleCpu(lab, NEED_CPU_NOT_IDLE);
-      const thread = host.occupy(1);
+      const { version } = host.kernel.abi;
+      const seen: number[] = [];
+      for (let wanted = 0; !seen.includes(wanted); wanted = await occupyIdle(lab, seen)) {
+        // A kernel's own threads may be quicker than the case's.
+        expect(seen.length < TRY_COUNT, `told of ${seen}`);
+      }
       const message = await lab.message(MSG_CPU_NOT_IDLE);
-      expectFields(host.kernel.abi.version, message, { cpu: 1, next_gtid: gtidNumber(thread) });
+      expectFields(version, message, { cpu: 1 });
     },
   },
   {
