@@ -157,6 +157,23 @@ echo "gone $(ask 2 2>&1)"`,
   }),
 };
 
+const GHOST_CALLS: VmJob = {
+  name: "ghost_calls",
+  summary: "bare system calls, with CAP_SYS_NICE and without, answer as upstream's tests want",
+  timeout_s: 120,
+  is_ghost: true,
+  script: ({ deno, std_flags }) =>
+    [deno, "run", "-A", "--no-prompt", "--no-check", ...std_flags, "tests/vm/ghost_calls.ts"]
+      .map(shellWord).join(" "),
+  judge: ({ stdout }) => ({
+    faults: [
+      ...stdout.split("\n").filter((line) => line.startsWith("FAIL")),
+      ...faultsIf([!/^checks \d+ passed, 0 failed$/m.test(stdout), "not every call was checked"]),
+    ],
+    detail: fact(stdout, "checks") ?? "",
+  }),
+};
+
 const GHOST_CONTRACT: VmJob = {
   name: "ghost_contract",
   summary: "the contract suite passes on the kernel; what it cannot be asked is a skip with reason",
@@ -185,5 +202,6 @@ export const GHOST_JOBS: readonly VmJob[] = [
   GHOST_UPGRADE,
   GHOST_KILL,
   GHOST_RPC,
+  GHOST_CALLS,
   GHOST_CONTRACT,
 ];
