@@ -121,6 +121,8 @@ export interface AgentsReport {
 
 /** An emulated machine compiles slowly. */
 const START_TIMEOUT_MS = 120_000;
+/** So many times as long may the warm-up take that precedes a take-over. */
+const PATIENCE = 5;
 const DRAIN_MS = 2000;
 const LEAVE_MS = 5000;
 /** A thread is still to be seen for a moment after its Worker has closed. */
@@ -333,7 +335,9 @@ export class AgentThreads {
   /** All agents there, then tasks found, then online: the order that the kernel wants. */
   async #bringUp(timeout_ms: number): Promise<void> {
     const all_warm = Promise.all(this.#agents.map((agent) => agent.warm.promise));
-    await this.#await("warmed up", all_warm, timeout_ms);
+    // While another agent schedules, nobody waits for a warm-up on the CPUs that it leaves.
+    const patience = this.#options.pins_late ?? false ? PATIENCE : 1;
+    await this.#await("warmed up", all_warm, patience * timeout_ms);
     await this.#options.awaitTurn?.();
     for (const agent of this.#agents) {
       agent.may_be_agent = true;
