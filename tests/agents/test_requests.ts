@@ -1,5 +1,6 @@
 /**
- * Requests that only agents of tests answer: those of upstream's agent_test (reference section 8.2).
+ * Requests that only agents of tests answer: those of upstream's agent_test (reference section
+ * 8.2).
  *
  * @module
  */
