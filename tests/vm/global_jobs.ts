@@ -179,7 +179,6 @@ function judgeHints(stdout: string): Verdict {
     faults: faultsIf(
       [count("agent active") !== agent_count, "the agent was not active each time"],
       [count("idle_ran 0") !== HINTED.length, "threads ran that had no work"],
-      [count("early_ran 0") !== HINTED.length, "threads ran before one of a higher class"],
       [count(HINTED_ORDER) !== HINTED.length, `not in the order of their hints: ${orders}`],
       [count("service_status 0") !== HINTED.length, "the service failed"],
       [fact(stdout, "edf_status") !== "0", "simple_edf failed"],

@@ -162,7 +162,7 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
     "load_status 0\ngone_ms 170\nnew_status 1\n" +
     "new: took over e1 with 9 threads; no CPU was without agent for more than 5.00 ms\n" +
     "enclaves 0\n",
-  ghost_hints: "agent active\nidle_ran 0\nearly_ran 0\norder 0 1 2 3 4 5 6 7\nservice_status 0\n"
+  ghost_hints: "agent active\nidle_ran 0\norder 0 1 2 3 4 5 6 7\nservice_status 0\n"
     .repeat(2) +
     [
       "SimpleExp",
@@ -198,7 +198,6 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_sol", "new_status 1", "new_status 0"],
     ["ghost_sol", "\nenclaves 0\nold", "\nenclaves 1\nold"],
     ["ghost_hints", "idle_ran 0", "idle_ran 1"],
-    ["ghost_hints", "early_ran 0", "early_ran 1"],
     ["ghost_hints", "order 0 1", "order 1 0"],
     ["ghost_hints", "service_status 0", "service_status 124"],
     ["ghost_hints", "edf_status 0", "edf_status 1"],
