@@ -17,6 +17,8 @@ export interface JobContext {
   readonly scx: string;
   /** Release of Debian's kernel; undefined on a kernel that the user named. */
   readonly kernel_release: string | undefined;
+  /** The guest's clock counts its instructions: a second of it takes the host many. */
+  readonly is_icount?: boolean;
 }
 
 /** What a result says: what is wrong, or what is worth reading. */

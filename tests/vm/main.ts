@@ -193,6 +193,7 @@ async function bootAndJudge(
     programs: `${cache}/programs`,
     scx: `${cache}/scx`,
     kernel_release: request.kernel_image === undefined ? versions.kernel_release : undefined,
+    is_icount: request.is_icount,
   };
   if (request.jobs.some((job) => job.is_packed)) {
     await buildPrograms(context.programs, context, signal);
