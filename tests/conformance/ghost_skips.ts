@@ -55,6 +55,10 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
   ["a thread's runtime in TASK_NEW counts from its start, not from its joining", [
     "TASK_NEW: gtid, runtime",
   ]],
+  ["times of the case are those of a machine that does nothing else", [
+    "api_test KernelTimes",
+    "api_test DepartedRace",
+  ]],
   ["with ELIDE_PREEMPT this kernel leaves the task's barrier alone too", [
     "ELIDE_PREEMPT: the displaced task sends no TASK_PREEMPT",
   ]],

@@ -115,6 +115,9 @@ export function syncGroupStep(agent: ContractAgent): Verdict {
   words[result === 1 ? SUCCESS_CELL : FAILURE_CELL]++;
   if (result === 0) return AGAIN;
   noteGroup(agent);
+  // A real kernel returns when the agent was woken. Its own increment of the barrier may have
+  // overwritten that of the message which did it, so the queue is looked at.
+  if (agent.rings.some((ring) => ring.peek() >= 0)) return AGAIN;
   // The own member's commit has moved the barrier by one; any more is news.
   agent.yield_barrier = (agent.yield_barrier + 1) | 0;
   return YIELD;
