@@ -47,6 +47,8 @@ const COME_BACK_NS = 1e6;
 export abstract class GlobalScheduler extends Scheduler {
   /** See {@linkcode Policy.look_ns}; a policy with time slices sets it in each pass. */
   look_ns: number = Infinity;
+  /** Time of this pass in ns. A double that is handed from method to method would be garbage. */
+  protected readonly pass_ns: Float64Array = new Float64Array(1);
   /** Positions of all CPUs in the enclave, those near this agent's CPU first, itself left out. */
   protected readonly near_first: Int32Array;
   /** CPUs whose transactions the next group commit submits. */
@@ -116,6 +118,18 @@ export abstract class GlobalScheduler extends Scheduler {
     return (this.agentFlagsAt(index) & GHOST_SW_CPU_AVAIL) !== 0;
   }
 
+  /** Reads the clock for this pass. */
+  protected beginPass(): void {
+    this.pass_ns[0] = this.agent.port.nowNs();
+  }
+
+  /** True if a time had come when the pass began; if not, the policy looks again when it has. */
+  protected isDue(time_ns: number): boolean {
+    const is_due = time_ns <= this.pass_ns[0];
+    if (!is_due) this.look_ns = Math.min(this.look_ns, time_ns);
+    return is_due;
+  }
+
   /** Adds a CPU to the next group commit. */
   protected addToGroup(cpu: number): void {
     this.commit_mask[cpu >> 5] |= 1 << (cpu & 31);
@@ -163,8 +177,8 @@ export abstract class GlobalScheduler extends Scheduler {
       return AGAIN;
     }
     // Committed while this agent was awake already, it would wait for as long as the agent spins:
-    // giving the CPU away to no task sends it back, and brings the agent back: when the CPU is idle,
-    // or soon, for the default class may keep it busy, and nobody else has the role.
+    // giving the CPU away to no task sends it back, and brings the agent back when the CPU is
+    // idle; or soon, for the default class may keep it busy, and nobody else has the role.
     this.agent.port.armTimer(this.agent.port.nowNs() + COME_BACK_NS, 0, 0);
     txns.open(cpu, 0, 0, 0, barrier, COMMIT_AT_TXN_COMMIT, RTLA_ON_IDLE);
     return RUN_LOCAL;
