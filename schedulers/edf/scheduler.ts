@@ -144,11 +144,11 @@ export class EdfScheduler extends GlobalScheduler {
 
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
-    const now_ns = this.agent.port.nowNs();
+    this.beginPass();
     while (this.#hints.takeNews(this.#news)) this.#handleNews();
     this.#reader.begin();
-    while (this.#reader.next()) this.#readHint(now_ns);
-    if (this.#reader.has_more) this.look_ns = now_ns;
+    while (this.#reader.next()) this.#readHint();
+    if (this.#reader.has_more) this.look_ns = this.pass_ns[0];
     this.#next.fill(0);
     if (this.#choose() > 0) this.#commit();
     while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front());
@@ -259,7 +259,7 @@ export class EdfScheduler extends GlobalScheduler {
   }
 
   /** An application has changed what it says of a thread. */
-  #readHint(now_ns: number): void {
+  #readHint(): void {
     const { item, work_class, table } = this.#reader;
     const { tasks, status } = this.agent;
     const row = tasks.find(item.gtid_lo, item.gtid_hi);
@@ -273,7 +273,9 @@ export class EdfScheduler extends GlobalScheduler {
     this.#qos[row] = Math.min(work_class.qos, QOS_MAX);
     this.#estimated_ns[row] = this.#estimateNs(row, work_class.exectime_ns);
     const is_repeating = (work_class.flags & WORK_CLASS_REPEATING) !== 0;
-    this.#deadline_ns[row] = is_repeating ? now_ns + work_class.period_ns : item.deadline_ns;
+    this.#deadline_ns[row] = is_repeating
+      ? this.pass_ns[0] + work_class.period_ns
+      : item.deadline_ns;
     const has_work = (item.flags & SCHED_ITEM_RUNNABLE) !== 0;
     // Repeating work is done again at once, with the deadline of its next period.
     if (is_repeating && !has_work) this.#hints.tables[table].makeItemRunnable(item.sid);

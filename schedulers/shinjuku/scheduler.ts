@@ -90,8 +90,6 @@ export class ShinjukuScheduler extends GlobalScheduler {
   readonly #paused_repeating: FifoQueue;
   // Scratch of one step; nothing in it outlives the step.
   readonly #next: Int32Array;
-  /** A double that is handed from method to method would be garbage. */
-  readonly #now_ns = new Float64Array(1);
 
   /**
    * @param agent What the agent lends to the policy.
@@ -130,11 +128,11 @@ export class ShinjukuScheduler extends GlobalScheduler {
 
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
-    this.#now_ns[0] = this.agent.port.nowNs();
+    this.beginPass();
     while (this.#hints.takeNews(this.#news)) this.#handleNews();
     this.#reader.begin();
     while (this.#reader.next()) this.#readHint();
-    if (this.#reader.has_more) this.look_ns = this.#now_ns[0];
+    if (this.#reader.has_more) this.look_ns = this.pass_ns[0];
     this.#resumeRepeating();
     this.#next.fill(0);
     // CPUs whose task must go are served first, then those whose task may go.
@@ -175,15 +173,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
     if (waiting_qos < this.#qos[current]) return false;
     if (this.#level[current] === COULD_GO) return true;
     if (this.#repeating[current] !== 0) return false;
-    return this.#isDue(current, this.#slice_ns);
-  }
-
-  /** True if a task began so long ago; if not, the policy looks again when it will have. */
-  #isDue(row: number, duration_ns: number): boolean {
-    const time_ns = this.#last_ran_ns[row] + duration_ns;
-    const is_due = time_ns <= this.#now_ns[0];
-    if (!is_due) this.look_ns = Math.min(this.look_ns, time_ns);
-    return is_due;
+    return this.isDue(this.#last_ran_ns[current] + this.#slice_ns);
   }
 
   /** The highest QoS that waits, or −1. */
@@ -220,7 +210,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
         this.#current[index] = row + 1;
         this.#setState(row, ON_CPU);
         this.#prio_boost[row] = 0;
-        this.#last_ran_ns[row] = this.#now_ns[0];
+        this.#last_ran_ns[row] = this.pass_ns[0];
         if (previous >= 0) this.#enqueue(previous, true);
       } else {
         this.refused_count[0]++;
@@ -292,7 +282,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
     let row = this.#paused_repeating.front();
     while (row >= 0) {
       const after = this.#paused_repeating.after(row);
-      if (this.#isDue(row, this.#period_ns[row])) {
+      if (this.isDue(this.#last_ran_ns[row] + this.#period_ns[row])) {
         this.#hints.tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
         this.#idle[row] = 0;
         this.#enqueue(row, true);

@@ -111,8 +111,8 @@ export class SolScheduler extends GlobalScheduler {
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     for (let index = 0; index < this.#next.length; index++) this.#settle(index);
-    const now_ns = this.agent.port.nowNs();
-    if (this.#run_queue.length > 0 && this.#openAll(now_ns) > 0) this.commitGroup();
+    this.beginPass();
+    if (this.#run_queue.length > 0 && this.#openAll() > 0) this.commitGroup();
     while (this.#yielding.length > 0) {
       const row = this.#yielding.popFront();
       this.#setState(row, BLOCKED);
@@ -123,11 +123,11 @@ export class SolScheduler extends GlobalScheduler {
   }
 
   /** Opens a transaction for each CPU that gets a task; returns how many. */
-  #openAll(now_ns: number): number {
+  #openAll(): number {
     let free_count = 0;
     for (let nth = 0; nth < this.near_first.length; nth++) {
       const index = this.near_first[nth];
-      const wants = this.#wantsTask(index, now_ns);
+      const wants = this.#wantsTask(index);
       this.#wants[index] = wants ? 1 : 0;
       if (wants) free_count++;
     }
@@ -142,19 +142,17 @@ export class SolScheduler extends GlobalScheduler {
         index = this.near_first[first];
       }
       this.#wants[index] = 0;
-      this.#open(row, index, now_ns);
+      this.#open(row, index);
     }
     return count;
   }
 
   /** True if a CPU has no transaction under way, and its task, if any, has used its slice. */
-  #wantsTask(index: number, now_ns: number): boolean {
+  #wantsTask(index: number): boolean {
     if (this.#next[index] !== 0) return false;
     if (!this.isAvailable(index)) return false;
     if (this.#current[index] === 0) return true;
-    const end_ns = this.#last_commit_ns[index] + this.#slice_ns;
-    if (end_ns > now_ns) this.look_ns = Math.min(this.look_ns, end_ns);
-    return end_ns <= now_ns;
+    return this.isDue(this.#last_commit_ns[index] + this.#slice_ns);
   }
 
   /** The CPU where a task ran before, or one of the same core, if it is free; or −1. */
@@ -165,12 +163,12 @@ export class SolScheduler extends GlobalScheduler {
     return sibling >= 0 && this.#wants[sibling] !== 0 ? sibling : -1;
   }
 
-  #open(row: number, index: number, now_ns: number): void {
+  #open(row: number, index: number): void {
     const cpu = this.agent.cpus[index];
     this.#setState(row, PENDING);
     this.#task_index[row] = index + 1;
     this.#next[index] = row + 1;
-    this.#last_commit_ns[index] = now_ns;
+    this.#last_commit_ns[index] = this.pass_ns[0];
     if (this.#preempted[row] !== 0) {
       this.#preempted[row] = 0;
       this.#prio_boost[row] = 1;

@@ -70,11 +70,11 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
-    const now_ns = this.agent.port.nowNs();
+    this.beginPass();
     let count = 0;
     for (let nth = 0; nth < this.near_first.length; nth++) {
       const index = this.near_first[nth];
-      if (!this.#wantsTask(index, now_ns)) continue;
+      if (!this.#wantsTask(index)) continue;
       const row = this.#nextTask();
       if (row < 0) break;
       this.#task_index[row] = index + 1;
@@ -82,15 +82,14 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
       this.openTransaction(this.agent.cpus[index], row, 0, COMMIT_AT_TXN_COMMIT, 0);
       this.addToGroup(this.agent.cpus[index]);
     }
-    if (count > 0) this.#commit(count, now_ns);
+    if (count > 0) this.#commit(count);
     while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front());
   }
 
   /** True if a CPU can run ghOSt tasks and its task, if any, has used its slice. */
-  #wantsTask(index: number, now_ns: number): boolean {
+  #wantsTask(index: number): boolean {
     const end_ns = this.#current[index] === 0 ? 0 : this.#last_commit_ns[index] + this.#slice_ns;
-    if (end_ns > now_ns) this.look_ns = Math.min(this.look_ns, end_ns);
-    return end_ns <= now_ns && this.isAvailable(index);
+    return this.isDue(end_ns) && this.isAvailable(index);
   }
 
   /** The first task in the queue that can be committed now, taken out of the queue; or −1. */
@@ -107,7 +106,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
   }
 
   /** Submits the group and settles every member. */
-  #commit(count: number, now_ns: number): void {
+  #commit(count: number): void {
     const { txns, cpus } = this.agent;
     this.commitGroup();
     for (let position = 0; position < count; position++) {
@@ -117,7 +116,7 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
         this.commit_count[0]++;
         const previous = this.#current[index] - 1;
         this.#current[index] = row + 1;
-        this.#last_commit_ns[index] = now_ns;
+        this.#last_commit_ns[index] = this.pass_ns[0];
         this.#setState(row, ON_CPU);
         this.#preempted[row] = 0;
         this.#prio_boost[row] = 0;
