@@ -8,9 +8,6 @@
 
 #include "scx_commit.h"
 
-enum { EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, ENXIO_ = 6, EBADF_ = 9, ENOMEM_ = 12, EBUSY_ = 16,
-       EXDEV_ = 18, ENODEV_ = 19, EINVAL_ = 22, ENOSPC_ = 28, ESTALE_ = 116 };
-
 #define CLOCK_MS 1000000ULL
 
 struct queue_search {
@@ -281,27 +278,53 @@ static long checkWait(u32 index, void *data)
 
 #define WAIT_CHECK_NS_MAX (500 * CLOCK_MS)
 
+/* Ends the program for a task that waits; says what is known, to tell whose fault it is. */
+static __noinline int endForWait(u32 enclave, u32 index, u64 waited_ms)
+{
+	static char format[] = "runnable_timeout: thread %llu waited %llu ms for a CPU (queue %llu; "
+			       "latched on CPU %lld, which thread %llu of class %llu has)";
+	struct scx_enclave *owner = bpf_map_lookup_elem(&enclaves, &enclave);
+	struct ghost_status_word *word = wordOf(enclave, index);
+	unsigned long long numbers[6] = { 0, waited_ms };
+	struct task_state *state;
+	struct task_struct *p;
+
+	if (!word || !owner)
+		return 0;
+	numbers[0] = word->gtid >> GTID_SEQNUM_BITS;
+	p = bpf_task_from_pid(word->gtid >> GTID_SEQNUM_BITS);
+	state = p ? memberState(p) : 0;
+	if (state) {
+		struct cpu_state *cpu = cpuOf(state->latched_cpu - 1);
+
+		numbers[2] = state->queue;
+		numbers[3] = (s64)state->latched_cpu - 1;
+		numbers[4] = cpu ? cpu->runs_pid : 0;
+		numbers[5] = cpu ? cpu->mode : 0;
+	}
+	if (p)
+		bpf_task_release(p);
+	/* From here on tasks leave untold: the agents' dump shows what led to this. */
+	owner->state = SCX_ENCLAVE_DYING;
+	scx_bpf_error_bstr(format, numbers, sizeof(numbers));
+	return 0;
+}
+
 /* A task that waits for longer than the limit ends the program, as a kernel ends the enclave. */
 static int limitWaits(void *map, u32 *enclave, struct wait_limit *limit)
 {
-	static char format[] = "runnable_timeout: thread %llu waited %llu ms for a CPU";
 	u64 timeout_ns = limit->timeout_ns, period_ns = timeout_ns / 4;
 	struct wait_check check = {
 		.now = bpf_ktime_get_ns(),
 		.timeout_ns = timeout_ns,
 		.enclave = *enclave,
 	};
-	struct ghost_status_word *word;
 
 	if (!timeout_ns || !isLive(*enclave))
 		return 0;
 	bpf_loop(WORD_COUNT, checkWait, &check, 0);
-	word = check.found ? wordOf(*enclave, check.found - 1) : 0;
-	if (word) {
-		unsigned long long numbers[] = { word->gtid >> GTID_SEQNUM_BITS,
-						 check.waited_ns / CLOCK_MS };
-
-		scx_bpf_error_bstr(format, numbers, sizeof(numbers));
+	if (check.found) {
+		endForWait(*enclave, check.found - 1, check.waited_ns / CLOCK_MS);
 		return 0;
 	}
 	if (period_ns > WAIT_CHECK_NS_MAX)

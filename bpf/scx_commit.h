@@ -371,8 +371,8 @@ int ghost_commit(struct scx_commit_args *args)
 		commit.caller_pid = pid;
 		commit.caller_cpu = bpf_get_smp_processor_id();
 	}
-	args->result = 0;
-	if (!isLive(args->enclave))
+	args->result = isLive(args->enclave) ? 0 : -ENODEV_;
+	if (args->result)
 		return 0;
 	if (commit.how == SCX_COMMIT_LOCAL) {
 		if (commit.caller_cpu < MAX_CPUS)

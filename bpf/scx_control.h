@@ -122,7 +122,9 @@ static __always_inline s64 taskCall(const struct scx_call *call, struct task_str
 {
 	struct task_state *state = memberState(p);
 	struct ghost_status_word *word;
+	struct queue_state *guard;
 	s64 result = 0;
+	u32 before;
 
 	if (!state || state->enclave != call->enclave || state->gtid != call->value)
 		return call->op == SCX_OP_TASK_RUNTIME ? -ESRCH_ : -ENOENT_;
@@ -136,13 +138,22 @@ static __always_inline s64 taskCall(const struct scx_call *call, struct task_str
 
 		return since ? word->runtime + (bpf_ktime_get_ns() - since) : word->runtime;
 	}
-	if (word->barrier != (u32)call->b)
-		return -ESTALE_;
-	if (state->is_gated || !state->is_new_told)
-		result |= ASSOC_BRAND_NEW;
-	if (state->queue == (u32)call->a)
-		result |= ASSOC_ALREADY;
-	state->queue = call->a;
+	before = state->queue;
+	guard = bpf_map_lookup_elem(&queue_states, &before);
+	if (!guard)
+		return -ENOENT_;
+	/* Whoever has a message for the old queue sends it before, or sees the new one. */
+	bpf_spin_lock(&guard->lock);
+	if (state->queue != before || word->barrier != (u32)call->b) {
+		result = -ESTALE_;
+	} else {
+		if (state->is_gated || !state->is_new_told)
+			result |= ASSOC_BRAND_NEW;
+		if (before == (u32)call->a)
+			result |= ASSOC_ALREADY;
+		state->queue = call->a;
+	}
+	bpf_spin_unlock(&guard->lock);
 	return result;
 }
 
@@ -169,10 +180,11 @@ static __always_inline void openGate(struct task_struct *p, u32 enclave, u32 ind
 
 	if (!state || state->departed != index + 1 || state->departed_enclave != enclave)
 		return;
-	state->departed = 0;
-	if (!state->is_member || !state->is_gated)
+	__sync_lock_test_and_set(&state->departed, 0);
+	if (!state->is_member || !__sync_lock_test_and_set(&state->is_gated, 0))
 		return;
-	state->is_gated = 0;
+	if (state->due == DUE_NEW)
+		return; /* it runs, and is told of when it leaves its CPU */
 	word = wordOf(state->enclave, state->word);
 	sendNew(state, word ? word->runtime : 0);
 }

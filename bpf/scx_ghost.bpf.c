@@ -39,10 +39,40 @@ static __noinline int sendWakeup(struct task_state *state, u32 waker_cpu)
 
 #define SIGKILL_BIT (1UL << 8)
 
-/* Killed, and only on its way out: no policy is to keep it from that. */
+/*
+ * Killed, or on its way out: no policy is to keep it from that. The kernel itself gives exiting
+ * tasks a CPU, unasked; and from some point on they have no pid by which a commit could find them.
+ */
 static __always_inline int isDying(struct task_struct *p)
 {
-	return (p->pending.signal.sig[0] & SIGKILL_BIT) != 0;
+	return (p->pending.signal.sig[0] & SIGKILL_BIT) != 0 || (p->flags & PF_EXITING) != 0;
+}
+
+static __noinline int sendBlocked(struct task_state *state, u64 runtime)
+{
+	MESSAGE(message, MSG_TASK_BLOCKED, struct ghost_msg_blocked, blocked);
+	struct cpu_state *cpu;
+
+	if (!state)
+		return 0;
+	cpu = cpuOf(state->cpu);
+	blocked->gtid = state->gtid;
+	blocked->runtime = runtime;
+	blocked->cpu_seqnum = cpu ? __sync_fetch_and_add(&cpu->seqnum, 1) + 1 : 0;
+	blocked->cpu = state->cpu;
+	return sendTask(state, &message, state->cpu, TELL_BLOCKED);
+}
+
+/* The kernel runs a dying task: to its agent it is one that blocks, and never wakes up. */
+static __always_inline void letDie(struct task_state *state, struct ghost_status_word *word)
+{
+	forgetLatch(state);
+	state->is_queued = 0;
+	state->is_inserted = 0;
+	setWaiting(state->enclave, state->word, 0);
+	__sync_fetch_and_and(&word->flags, ~GHOST_SW_TASK_RUNNABLE);
+	sendBlocked(state, word->runtime);
+	returnToAgent(state->cpu, RTLA_ON_BLOCKED);
 }
 
 SEC("struct_ops/ghost_enqueue")
@@ -58,7 +88,7 @@ void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	if (isDying(p)) {
-		forgetLatch(state);
+		letDie(state, word);
 		runWithoutPolicy(p, enq_flags);
 		return;
 	}
@@ -172,9 +202,10 @@ void BPF_PROG(ghost_running, struct task_struct *p)
 	state->run_since = bpf_ktime_get_ns();
 	word->switch_time = state->run_since;
 	setWaiting(state->enclave, state->word, 0);
-	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE);
-	if (!isLive(state->enclave))
+	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_ONCPU);
+	if (!isLive(state->enclave) || isDying(p))
 		return;
+	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_RUNNABLE);
 	/* It waited on this CPU already when it was latched there once more. */
 	if (cpu->latched_gtid == state->gtid) {
 		cpu->run_flags = cpu->latched_flags;
@@ -205,25 +236,14 @@ void BPF_PROG(ghost_stopping, struct task_struct *p, bool runnable)
 	__sync_fetch_and_and(&word->flags, ~GHOST_SW_TASK_ONCPU);
 	if (!runnable || !isLive(state->enclave))
 		return;
+	if (p->flags & PF_EXITING) {
+		letDie(state, word); /* the kernel will not ask where it goes on */
+		return;
+	}
 	if (state->due == DUE_NONE)
 		state->due = DUE_PREEMPT;
 	/* With a slice left the kernel would let it go on later without asking. */
 	scx_bpf_task_set_slice(p, 0);
-}
-
-static __noinline int sendBlocked(struct task_state *state, u64 runtime)
-{
-	MESSAGE(message, MSG_TASK_BLOCKED, struct ghost_msg_blocked, blocked);
-	struct cpu_state *cpu;
-
-	if (!state)
-		return 0;
-	cpu = cpuOf(state->cpu);
-	blocked->gtid = state->gtid;
-	blocked->runtime = runtime;
-	blocked->cpu_seqnum = cpu ? __sync_fetch_and_add(&cpu->seqnum, 1) + 1 : 0;
-	blocked->cpu = state->cpu;
-	return sendTask(state, &message, state->cpu, TELL_BLOCKED);
 }
 
 SEC("struct_ops/ghost_quiescent")
@@ -357,6 +377,8 @@ static __always_inline void enterEnclave(struct task_struct *p, struct task_stat
 	word->flags = GHOST_SW_F_INUSE | GHOST_SW_F_ALLOCATED;
 	state->is_member = 1;
 	__sync_fetch_and_add(&owner->task_count, 1);
+	if (state->is_gated && !*(volatile u32 *)&state->departed)
+		state->is_gated = 0; /* the word was freed meanwhile, by one that saw no member */
 	if (state->is_gated) {
 		struct ghost_status_word *old = wordOf(enclave, state->departed - 1);
 

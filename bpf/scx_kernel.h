@@ -70,6 +70,7 @@ struct sigpending {
 
 struct task_struct {
 	unsigned int __state;
+	unsigned int flags;
 	unsigned char on_cpu;
 	unsigned char on_rq;
 	int static_prio;
@@ -124,6 +125,9 @@ struct sched_ext_ops {
 	char name[128];
 };
 
+enum { EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, ENXIO_ = 6, EBADF_ = 9, ENOMEM_ = 12, EBUSY_ = 16,
+       EXDEV_ = 18, ENODEV_ = 19, EINVAL_ = 22, ENOSPC_ = 28, ESTALE_ = 116 };
+
 #define SCX_OPS_ENQ_LAST (1ULL << 1)
 #define SCX_OPS_SWITCH_PARTIAL (1ULL << 3)
 #define SCX_DEQ_SLEEP 1ULL
@@ -134,6 +138,7 @@ struct sched_ext_ops {
 #define SCX_SLICE_INF (~0ULL)
 #define TASK_DEAD 0x80U
 #define TASK_NEW 0x800U
+#define PF_EXITING 0x4U
 #define SCHED_EXT 7
 
 extern struct task_struct *bpf_task_from_pid(s32 pid) __attribute__((section(".ksyms")));

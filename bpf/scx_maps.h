@@ -74,6 +74,7 @@ struct cpu_state {
 	u32 agent_queue;
 	u32 mode;
 	u32 want_not_idle;
+	u32 runs_pid; /* the thread that has it */
 	u32 is_agent_asleep; /* otherwise than by a yield */
 	s32 group_state; /* of a sync group under way */
 };

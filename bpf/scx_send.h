@@ -155,7 +155,7 @@ static __noinline int sendTask(struct task_state *state, struct message *message
 	struct queue_state *guard;
 	struct ghost_queue *queue;
 
-	if (!state || !message)
+	if (!state || !message || !isLive(state->enclave))
 		return 0;
 	index = state->queue;
 	guard = bpf_map_lookup_elem(&queue_states, &index);
@@ -164,6 +164,16 @@ static __noinline int sendTask(struct task_state *state, struct message *message
 	if (!guard || !queue || !word)
 		return 0;
 	bpf_spin_lock(&guard->lock);
+	if (*(volatile u32 *)&state->queue != index) {
+		/* It was associated meanwhile: once, since that fails after a message. */
+		bpf_spin_unlock(&guard->lock);
+		index = *(volatile u32 *)&state->queue;
+		guard = bpf_map_lookup_elem(&queue_states, &index);
+		queue = bpf_map_lookup_elem(&queues, &index);
+		if (!guard || !queue)
+			return 0;
+		bpf_spin_lock(&guard->lock);
+	}
 	is_due = guard->is_open;
 	is_known = 0;
 	is_runnable = (word->flags & GHOST_SW_TASK_RUNNABLE) != 0;

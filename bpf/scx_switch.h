@@ -105,6 +105,7 @@ int BPF_PROG(ghost_switch, bool preempt, struct task_struct *prev, struct task_s
 		sendNotIdle(cpu_id, gtidOf(next));
 	}
 	cpu->mode = mode;
+	cpu->runs_pid = pid;
 	setAvailable(cpu, cpu_id, mode != MODE_DEFAULT);
 	if (mode == MODE_AGENT)
 		agentComes(cpu, cpu_id);

@@ -16,6 +16,8 @@ const COUNTERS: readonly (readonly [column: string, what: string])[] = [
   ["commit_count", "commits"],
   ["refused_count", "refused"],
   ["overflow_count", "overflows"],
+  ["unknown_count", "unknown"],
+  ["missed_departure_count", "missed departures"],
 ];
 
 function countersLine(state: SharedState, cpu: number): string {

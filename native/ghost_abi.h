@@ -331,7 +331,7 @@ struct scx_report {
 	u32 unused[6];
 	u32 refused_counts[16]; /* of transactions, by state */
 	char reason[64];
-	char message[128];
+	char message[320];
 };
 
 #endif

@@ -20,7 +20,7 @@ export const SW_REGION_BYTES = 2097152;
 /** Bytes of one agent's {@linkcode TurnWord}s. */
 export const TURN_BYTES = 64;
 /** Bytes of the report. */
-export const REPORT_BYTES = 320;
+export const REPORT_BYTES = 512;
 /** Bytes of an enclave's own record. */
 export const ENCLAVE_BYTES = 40;
 

@@ -19,11 +19,11 @@ Deno.test("a report is read with its texts up to their zero bytes", () => {
   const words = new Int32Array(bytes.buffer);
   words.set([1026, 10, 9, 8, 7, 6, 5, 4, 3, 2]);
   new TextEncoder().encodeInto("runnable task stall", bytes.subarray(128));
-  new TextEncoder().encodeInto("x".repeat(128), bytes.subarray(192));
+  new TextEncoder().encodeInto("x".repeat(320), bytes.subarray(192));
   const report = readReport(bytes);
   assertEquals([report.exit_kind, report.latched_count, report.fallback_count], [1026, 10, 4]);
   assertEquals(report.reason, "runnable task stall");
-  assertEquals(report.message, "x".repeat(128));
+  assertEquals(report.message, "x".repeat(320));
 });
 
 Deno.test("an enclave's record is read with its CPUs and its owner", () => {

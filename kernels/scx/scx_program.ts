@@ -37,7 +37,7 @@ const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 const SCX_OPS_PATH = "/sys/kernel/sched_ext/root/ops";
 const RELEASE_PATH = "/proc/sys/kernel/osrelease";
-const LOAD_TIMEOUT_MS = 30_000;
+const LOAD_TIMEOUT_MS = 120_000;
 const SEAL_ALL = 0xf;
 const PAGE_BYTES = 4096;
 

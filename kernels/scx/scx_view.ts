@@ -33,6 +33,8 @@ import {
 } from "./scx_layout.ts";
 
 const OPS_PATH = "/sys/kernel/sched_ext/root/ops";
+/** Counts the schedulers that were ever loaded. */
+const LOAD_COUNT_PATH = "/sys/kernel/sched_ext/enable_seq";
 const OPS_NAME = "ghost";
 /** Kernels of the program API: what {@linkcode ScxLibrary.nextId} lists. */
 const PROGRAMS = 0;
@@ -69,22 +71,41 @@ function openNamed(what: number, wanted: string): number {
   return found;
 }
 
-/** Opens the parts for the time of one look. */
-function withParts<T>(look: (parts: Parts) => T, without: T): T {
-  const { close } = loadShim();
+/** The parts that were found last; a look at every program of the host takes milliseconds. */
+let known: { readonly load: string; readonly parts: Parts } | undefined;
+
+/** Which load of a scheduler the kernel has; undefined if none of ours is loaded. */
+function presentLoad(): string | undefined {
   // Without the scheduler loaded what is found would be somebody else's.
-  if (readTextFile(OPS_PATH)?.trim().split("_")[0] !== OPS_NAME) return without;
+  if (readTextFile(OPS_PATH)?.trim().split("_")[0] !== OPS_NAME) return undefined;
+  return readTextFile(LOAD_COUNT_PATH)?.trim();
+}
+
+function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) if (fd >= 0) loadShim().close(fd);
+}
+
+function findParts(): Parts | undefined {
   const parts = {
     control_fd: openNamed(PROGRAMS, CONTROL),
     enclaves_fd: openNamed(MAPS, ENCLAVES),
     words_fd: openNamed(MAPS, STATUS_WORDS),
   };
   const fds = Object.values(parts);
-  try {
-    return fds.every((fd) => fd >= 0) ? look(parts) : without;
-  } finally {
-    for (const fd of fds) if (fd >= 0) close(fd);
+  if (fds.every((fd) => fd >= 0)) return parts;
+  closeAll(fds);
+  return undefined;
+}
+
+/** Looks at the parts of the program that is loaded now; finds them once for each load. */
+function withParts<T>(look: (parts: Parts) => T, without: T): T {
+  const load = presentLoad();
+  if (load === undefined || load !== known?.load) {
+    if (known !== undefined) closeAll(Object.values(known.parts));
+    const parts = load === undefined ? undefined : findParts();
+    known = load === undefined || parts === undefined ? undefined : { load, parts };
   }
+  return known === undefined ? without : look(known.parts);
 }
 
 function record(parts: Parts, index: number): ScxEnclaveRecord | undefined {

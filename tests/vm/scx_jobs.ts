@@ -143,13 +143,13 @@ stop_agent
 const SCX_SIMPLE_EXP: VmJob = {
   name: "scx_simple_exp",
   summary: "the six sub-tests of simple_exp pass with real threads under the agent",
-  timeout_s: 240,
+  timeout_s: 420,
   is_packed: true,
   is_scx: true,
   is_soak: true,
   script: (context) =>
     withAgent(context, {
-      body: `timeout 150 "$programs/simple_exp" --kernel=scx; echo "exp_status $?"`,
+      body: `timeout 360 "$programs/simple_exp" --kernel=scx; echo "exp_status $?"`,
     }),
   judge({ stdout, stderr }) {
     const ended = stdout.match(/^ took [\d.]+ ms$/gm) ?? [];
