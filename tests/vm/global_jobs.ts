@@ -277,7 +277,7 @@ export const SCX_GLOBAL_JOBS: readonly VmJob[] = [
   ...AGENTS.map((agent): VmJob => ({
     name: `scx_${agent.job}`,
     summary: `${agent.program}: ${SCX_THREADS} threads run and end, Ctrl-C, kill`,
-    timeout_s: 300,
+    timeout_s: 600,
     is_packed: true,
     is_scx: true,
     is_soak: true,
