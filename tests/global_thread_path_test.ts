@@ -162,6 +162,9 @@ Deno.test("beyond 32 CPUs only candidates have a Worker, the others are C thread
       enclave.state.cpu("agent_status_index", cpu)[0]
     );
     assertEquals(new Set(words).size, cpu_count);
+    const mayRun = enclave.control.cpus().filter((cpu) => threads.mayRun(cpu));
+    assertEquals(mayRun.filter((cpu) => threads.satellites().some((one) => one.cpu === cpu)), []);
+    assertEquals(mayRun.length, 16);
     kernel.start();
     await until(() => kernel.report().gone_count === task_count || threads.liveCount() < 16);
     assertSound(kernel);
