@@ -427,13 +427,19 @@ export abstract class Scheduler extends AgentHolder implements Policy {
 
   /** See {@linkcode Policy.discover}. */
   discover(): void {
+    if (this.#rescan_wanted[0] === SEARCH_WANTED) this.#rescan_wanted[0] = NOTHING_WANTED;
     let wanted = NOTHING_WANTED;
     const complete = discoverTasks(this.agent, {
       found: (index, barrier, flags) => this.#synthesise(index, barrier, flags),
       half_made: () => wanted = SEARCH_WANTED,
       skip_already: true,
     });
-    this.#rescan_wanted[0] = complete ? wanted : RESCAN_WANTED;
+    this.#want(complete ? wanted : RESCAN_WANTED);
+  }
+
+  /** Wants something; a table that ran full meanwhile wants a rescan already, which stays. */
+  #want(what: number): void {
+    if (this.#rescan_wanted[0] !== RESCAN_WANTED) this.#rescan_wanted[0] = what;
   }
 
   /**
@@ -511,7 +517,7 @@ export abstract class Scheduler extends AgentHolder implements Policy {
       });
     }
     if (complete) this.#overflow_count[0] = overflow_count;
-    this.#rescan_wanted[0] = complete ? wanted : RESCAN_WANTED;
+    this.#want(complete ? wanted : RESCAN_WANTED);
     return complete;
   }
 
