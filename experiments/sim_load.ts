@@ -10,7 +10,6 @@ import { InvariantError } from "../lib/invariant.ts";
 import type { SimMachine } from "../kernels/sim/machine.ts";
 import type { SimThread } from "../kernels/sim/thread.ts";
 import * as states from "../kernels/sim/thread.ts";
-import type { SimTrace } from "../kernels/sim/trace.ts";
 import { Prng } from "../lib/prng.ts";
 import { CPU_MASK_WORD_COUNT } from "../lib/limits.ts";
 import { SCHED_ITEM_RUNNABLE } from "../shared/prio_table.ts";
@@ -20,7 +19,7 @@ import { Samples } from "./samples.ts";
 import { SimWords } from "./sim_words.ts";
 
 // Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
-const { MODE_IDLE, READY, SLEEPING } = states;
+const { READY, SLEEPING } = states;
 
 /** What a call of futex costs a thread that joins another. */
 const JOIN_NS = 1_000;
@@ -74,24 +73,24 @@ export interface LoadProgress {
 }
 
 class SimLoadThread implements LoadThread {
-  readonly prng: Prng;
-  readonly #run: SimLoadRun;
-  readonly #thread: SimThread;
-  readonly #parent: SimLoadThread | null;
+  declare readonly prng: Prng;
+  declare private readonly run: SimLoadRun;
+  declare private readonly thread: SimThread;
+  declare private readonly parent: SimLoadThread | null;
   #child_count = 0;
   #has_ended = false;
   /** Its row in the hints. */
   #sid = -1;
 
   constructor(load_run: SimLoadRun, thread: SimThread, parent: SimLoadThread | null) {
-    this.#run = load_run;
-    this.#thread = thread;
-    this.#parent = parent;
+    this.run = load_run;
+    this.thread = thread;
+    this.parent = parent;
     this.prng = load_run.prng;
   }
 
   inGhost(): boolean {
-    return this.#thread.enclave !== null;
+    return this.thread.enclave !== null;
   }
 
   hasEnded(): boolean {
@@ -99,19 +98,19 @@ class SimLoadThread implements LoadThread {
   }
 
   enterGhost(): void {
-    const result = this.#run.enclave.join(this.#thread.tid);
+    const result = this.run.enclave.join(this.thread.tid);
     this.expect(result === 0, `a thread can enter ghOSt (errno ${-result})`);
     // It could run, and waits for an agent's decision as after a wake-up.
-    if (this.#thread.state === READY) this.#thread.woken_ns = this.#run.machine.now_ns;
+    if (this.thread.state === READY) this.thread.woken_ns = this.run.machine.now_ns;
   }
 
   leaveGhost(): void {
-    this.#thread.enclave?.depart(this.#thread);
+    this.thread.enclave?.depart(this.thread);
   }
 
   fork(name: string, script: LoadScript): LoadThread {
     this.#child_count++;
-    return this.#run.start(name, script, this.#thread, this);
+    return this.run.start(name, script, this.thread, this);
   }
 
   *join(): Script {
@@ -121,56 +120,56 @@ class SimLoadThread implements LoadThread {
   }
 
   expect(holds: boolean, what: string): void {
-    if (!holds) this.#run.fault(`${this.#thread.name}: expected that ${what}`);
+    if (!holds) this.run.fault(`${this.thread.name}: expected that ${what}`);
   }
 
   isStopped(): boolean {
-    return this.#run.words.is_stopped;
+    return this.run.words.is_stopped;
   }
 
   give(word: number): void {
-    this.#run.words.give(word, this.#thread.cpu);
+    this.run.words.give(word, this.thread.cpu);
   }
 
   take(word: number): Script {
-    return this.#run.words.take(word, this.#thread);
+    return this.run.words.take(word, this.thread);
   }
 
   meet(word: number, thread_count: number): Script {
-    return this.#run.words.meet(word, thread_count, this.#thread);
+    return this.run.words.meet(word, thread_count, this.thread);
   }
 
   nowNs(): number {
-    return this.#run.machine.now_ns;
+    return this.run.machine.now_ns;
   }
 
   metNs(word: number): number {
-    return this.#run.words.metNs(word);
+    return this.run.words.metNs(word);
   }
 
   setNice(value: number): void {
-    this.#thread.nice = value;
-    this.#run.machine.messages.taskPriorityChanged(this.#thread);
+    this.thread.nice = value;
+    this.run.machine.messages.taskPriorityChanged(this.thread);
   }
 
   bind(nth: number): void {
-    const cpus = this.#run.enclave.cpus();
+    const cpus = this.run.enclave.cpus();
     const mask = new Int32Array(CPU_MASK_WORD_COUNT);
     for (const cpu of nth < 0 ? cpus : [cpus[nth]]) mask[cpu >> 5] |= 1 << (cpu & 31);
-    this.#thread.affinity = mask;
-    this.#run.machine.messages.taskAffinityChanged(this.#thread);
+    this.thread.affinity = mask;
+    this.run.machine.messages.taskAffinityChanged(this.thread);
   }
 
   noteStage(stage: number, cpu_ns: number): void {
-    const { name, cpu } = this.#thread;
-    this.#run.stages.at(-1)?.push({ thread: name, stage, cpu_ns, cpu });
+    const { name, cpu } = this.thread;
+    this.run.stages.at(-1)?.push({ thread: name, stage, cpu_ns, cpu });
   }
 
   hint(class_id: number, deadline_ns: number): void {
-    const hints = this.#run.hints;
+    const hints = this.run.hints;
     if (hints === null) return;
-    if (this.#sid < 0) this.#sid = this.#run.takeSid();
-    hints.addThread(this.#sid, this.#thread, {
+    if (this.#sid < 0) this.#sid = this.run.takeSid();
+    hints.addThread(this.#sid, this.thread, {
       wcid: class_id,
       flags: SCHED_ITEM_RUNNABLE,
       deadline_ns: this.nowNs() + deadline_ns,
@@ -178,36 +177,36 @@ class SimLoadThread implements LoadThread {
   }
 
   markIdle(): void {
-    if (this.#sid >= 0) this.#run.hints?.setRunnable(this.#sid, false);
+    if (this.#sid >= 0) this.run.hints?.setRunnable(this.#sid, false);
   }
 
   isIdle(): boolean {
-    return this.#sid >= 0 && (this.#run.hints?.client.isIdle(this.#sid) ?? false);
+    return this.#sid >= 0 && (this.run.hints?.client.isIdle(this.#sid) ?? false);
   }
 
   /** What a thread does at the end of its script. */
   end(): void {
     this.#has_ended = true;
-    this.#run.ended_count++;
-    this.#parent?.childEnded(this.#thread.cpu);
+    this.run.ended_count++;
+    this.parent?.childEnded(this.thread.cpu);
   }
 
   childEnded(cpu: number): void {
-    if (--this.#child_count > 0 || this.#thread.state !== SLEEPING) return;
-    this.#run.machine.wake(this.#thread, cpu);
+    if (--this.#child_count > 0 || this.thread.state !== SLEEPING) return;
+    this.run.machine.wake(this.thread, cpu);
   }
 }
 
 /** Runs the sub-tests of a load one after the other; the caller drives it in pieces. */
 export class SimLoadRun {
   /** The machine. */
-  readonly machine: SimMachine;
+  declare readonly machine: SimMachine;
   /** The enclave that the threads enter. */
-  readonly enclave: SimEnclave;
+  declare readonly enclave: SimEnclave;
   /** Random numbers of the load. */
-  readonly prng: Prng;
+  declare readonly prng: Prng;
   /** Words of the present sub-test. */
-  words: SimWords;
+  declare words: SimWords;
   /** Hints to the agent, for loads that give some. */
   hints: SimHints | null = null;
   /** Stages of each sub-test that has begun. */
@@ -216,19 +215,19 @@ export class SimLoadRun {
   readonly results: SubTestResult[] = [];
   /** Threads of the present sub-test that have ended, the starting one included. */
   ended_count = 0;
-  readonly #load: Load;
+  declare private readonly load: Load;
   readonly #samples = new Samples();
   readonly #faults: string[] = [];
   #sub_test: SubTest | null = null;
   #sid_count = 0;
   #is_last = false;
   #start_ns = 0;
-  #switch_count = 0;
+  #switch_start = 0;
   #commit_start = 0;
   #refused_start = 0;
 
   /**
-   * Observes the machine; an observer that it has already is called on.
+   * Gets the wake-to-run times of the machine; whoever observes it goes on doing so.
    *
    * @param machine The machine.
    * @param enclave The enclave; it has agents.
@@ -239,22 +238,9 @@ export class SimLoadRun {
     this.machine = machine;
     this.enclave = enclave;
     this.prng = new Prng(seed).fork(load.name);
-    this.#load = load;
+    this.load = load;
     this.words = new SimWords(machine);
     machine.on_latency = (_thread, latency_ns) => this.#samples.add(latency_ns);
-    machine.trace = this.#observer(machine.trace);
-  }
-
-  #observer(next: SimTrace | null): SimTrace {
-    return {
-      span: (cpu, mode, tid, start_ns, end_ns) => {
-        if (mode !== MODE_IDLE) this.#switch_count++;
-        next?.span(cpu, mode, tid, start_ns, end_ns);
-      },
-      message: (time_ns, queue, type, tid, seq, ok) =>
-        next?.message(time_ns, queue, type, tid, seq, ok),
-      commit: (time_ns, cpu, tid, state) => next?.commit(time_ns, cpu, tid, state),
-    };
   }
 
   /** Starts a thread. */
@@ -297,13 +283,17 @@ export class SimLoadRun {
    */
   advance(event_count: number): boolean {
     const { machine } = this;
-    for (let left = event_count; left > 0; left--) {
+    for (let left = event_count; left > 0;) {
       if (this.#sub_test === null && !this.#beginNext()) return false;
-      if (machine.live_count === 0) this.#finish();
-      else if (!machine.runOne() || machine.now_ns - this.#start_ns > SUB_TEST_NS_MAX) {
+      left = machine.runLive(left, this.#start_ns + SUB_TEST_NS_MAX);
+      if (left > 0 && machine.live_count > 0) {
         throw new InvariantError(
           `${this.#sub_test?.name} is stuck: ${machine.live_count} of its threads never end`,
         );
+      }
+      if (machine.live_count === 0) {
+        this.#finish();
+        left--;
       }
     }
     return true;
@@ -315,12 +305,12 @@ export class SimLoadRun {
   }
 
   #beginNext(): boolean {
-    const next = this.#load.sub_tests[this.results.length];
+    const next = this.load.sub_tests[this.results.length];
     if (next === undefined || this.#is_last) return false;
     const { machine } = this;
     this.#sub_test = next;
     this.#start_ns = machine.now_ns;
-    this.#switch_count = 0;
+    this.#switch_start = machine.counters.busy_span_count;
     this.#commit_start = machine.counters.commit_count;
     this.#refused_start = machine.counters.refused_count;
     this.#samples.clear();
@@ -339,7 +329,7 @@ export class SimLoadRun {
   /** What the present sub-test, or the last one, has done so far. */
   progress(): LoadProgress {
     const last = this.results.length - 1;
-    const sub_test = this.#sub_test ?? this.#load.sub_tests[Math.max(last, 0)];
+    const sub_test = this.#sub_test ?? this.load.sub_tests[Math.max(last, 0)];
     return {
       name: sub_test.name,
       ended_count: Math.min(this.ended_count, sub_test.thread_count),
@@ -371,7 +361,7 @@ export class SimLoadRun {
       thread_count: Math.min(this.ended_count, sub_test.thread_count),
       start_ns: this.#start_ns,
       time_ns: machine.now_ns - this.#start_ns,
-      switch_count: this.#switch_count,
+      switch_count: machine.counters.busy_span_count - this.#switch_start,
       wake_count: samples.count,
       wake_p50_ns: samples.percentile(50),
       wake_p99_ns: samples.percentile(99),

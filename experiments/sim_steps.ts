@@ -13,8 +13,9 @@ import type { StepNode } from "./step_program.ts";
 import * as program from "./step_program.ts";
 
 // Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
-const { run, SCRIPT_END, sleep, yieldCpu } = actions;
+const { run, runLonger, SCRIPT_END, sleep } = actions;
 const {
+  NODE_ACTION,
   NODE_CHANCE,
   NODE_ENTER,
   NODE_LEAVE,
@@ -23,8 +24,6 @@ const {
   NODE_ROUND,
   NODE_ROUND_END,
   NODE_RUN,
-  NODE_SLEEP,
-  NODE_YIELD,
   stepProgram,
 } = program;
 
@@ -41,14 +40,14 @@ const FUTEX_NS = 1_000;
 
 /** One thread: where it is in its steps, and what they need to know of it. */
 class StepThread implements ActionSource {
-  readonly #self: LoadThread;
+  declare private readonly self: LoadThread;
   readonly #name: string;
-  readonly #sibling: number;
-  readonly #is_root: boolean;
+  readonly #sibling: number = 0;
+  readonly #is_root: boolean = false;
   readonly #children: LoadThread[] = [];
   /** Rounds left of each loop that it is in. */
   readonly #rounds: number[] = [];
-  #node: StepNode | null;
+  declare private node: StepNode | null;
   /** A step under way that is a script of its own. */
   #script: Script | null = null;
   /** End of the last barrier or work. */
@@ -59,71 +58,75 @@ class StepThread implements ActionSource {
     { name, sibling, is_root }: { name: string; sibling: number; is_root: boolean },
     kind: ThreadKind,
   ) {
-    this.#self = self;
+    this.self = self;
     this.#name = name;
     this.#sibling = sibling;
     this.#is_root = is_root;
-    this.#node = stepProgram(kind);
+    this.node = stepProgram(kind);
   }
 
   /** See {@linkcode ActionSource.nextAction}. */
   nextAction(): Action {
-    const self = this.#self;
-    for (let node = this.#node; node !== null; node = this.#node) {
+    const { self } = this;
+    let { node } = this;
+    while (node !== null) {
       switch (node.code) {
+        case NODE_ACTION:
+          this.node = node.next;
+          return node.action;
         case NODE_RUN:
-          this.#node = node.next;
-          return run(node.span_ns > 0 ? node.min_ns + self.prng.below(node.span_ns) : node.min_ns);
-        case NODE_SLEEP:
-          this.#node = node.next;
-          return sleep(node.min_ns);
-        case NODE_YIELD:
-          this.#node = node.next;
-          return yieldCpu();
+          this.node = node.next;
+          return runLonger(node.action, self.prng.below(node.span_ns));
         case NODE_ENTER:
-          this.#node = node.next;
+          node = node.next;
           self.enterGhost();
           break;
         case NODE_LEAVE:
-          this.#node = node.next;
+          node = node.next;
           self.leaveGhost();
           break;
         case NODE_ONLY_IN_GHOST:
-          this.#node = self.inGhost() ? node.next : null;
+          node = self.inGhost() ? node.next : null;
           break;
         case NODE_CHANCE:
-          this.#node = self.prng.chance(node.min_ns, node.span_ns) ? node.other : node.next;
+          node = self.prng.chance(node.numerator, node.span_ns) ? node.other : node.next;
           break;
         case NODE_LOOP:
         case NODE_ROUND_END:
         case NODE_ROUND:
-          this.#round(node);
+          node = this.#round(node);
           break;
         default: {
           const action = this.#rest(node);
-          if (action !== SCRIPT_END) return action;
+          if (action !== SCRIPT_END) {
+            this.node = node;
+            return action;
+          }
+          node = node.next;
         }
       }
     }
+    this.node = null;
     return SCRIPT_END;
   }
 
-  #round(node: StepNode): void {
+  /** The node behind one of a loop's. */
+  #round(node: StepNode): StepNode | null {
     const rounds = this.#rounds;
     const { code, count, depth } = node;
     if (code === NODE_LOOP) rounds[depth] = count;
     if (code === NODE_ROUND_END) rounds[depth]--;
-    const goes_on = rounds[depth] > 0 && (Number.isFinite(count) || !this.#self.isStopped());
+    const goes_on = rounds[depth] > 0 && (count !== Infinity || !this.self.isStopped());
     // Beginning and end of a round have the round itself behind them.
     const round = code === NODE_ROUND ? node : node.next as StepNode;
-    this.#node = goes_on ? round.other : round.next;
+    return goes_on ? round.other : round.next;
   }
 
-  /** The next action of a step that has no node of its own, or SCRIPT_END. */
+  /** The next action of a step that has no node of its own, or SCRIPT_END if it is over. */
   #rest(node: StepNode): Action {
     const { step } = node;
     if (step.kind === "expect") {
-      this.#self.expect(this.#self.inGhost() === step.in_ghost, step.what);
+      this.self.expect(this.self.inGhost() === step.in_ghost, step.what);
     } else if (step.kind === "fork" && step.cost_ns === 0) {
       for (let sibling = 0; sibling < step.count; sibling++) this.#start(step, sibling);
     } else {
@@ -132,7 +135,6 @@ class StepThread implements ActionSource {
       if (result.done !== true) return result.value;
       this.#script = null;
     }
-    this.#node = node.next;
     return SCRIPT_END;
   }
 
@@ -141,7 +143,7 @@ class StepThread implements ActionSource {
   }
 
   *#scriptOf(step: LoadStep): Script {
-    const self = this.#self;
+    const self = this.self;
     switch (step.kind) {
       case "fail":
         return self.expect(false, step.what);
@@ -172,7 +174,7 @@ class StepThread implements ActionSource {
 
   /** What a thread tells the agent and the kernel about itself. */
   *#tell(step: Extract<LoadStep, { kind: "hint" | "rest" | "work" | "nice" | "bind" }>): Script {
-    const self = this.#self;
+    const self = this.self;
     switch (step.kind) {
       case "hint":
         yield run(TELL_NS);
@@ -198,17 +200,17 @@ class StepThread implements ActionSource {
   *#work(ns: number, stage: number): Script {
     const end_ns = this.#window_ns += ns;
     let cpu_ns = 0;
-    for (; this.#self.nowNs() < end_ns; cpu_ns += WORK_NS) yield run(WORK_NS);
-    this.#self.noteStage(stage, cpu_ns);
+    for (; this.self.nowNs() < end_ns; cpu_ns += WORK_NS) yield run(WORK_NS);
+    this.self.noteStage(stage, cpu_ns);
   }
 
   *#meet(step: Extract<LoadStep, { kind: "give" | "take" | "barrier" }>): Script {
     yield run(FUTEX_NS);
-    if (step.kind === "give") this.#self.give(this.#word(step.word));
-    else if (step.kind === "take") yield* this.#self.take(this.#word(step.word));
+    if (step.kind === "give") this.self.give(this.#word(step.word));
+    else if (step.kind === "take") yield* this.self.take(this.#word(step.word));
     else {
-      yield* this.#self.meet(step.word, step.count);
-      this.#window_ns = this.#self.metNs(step.word);
+      yield* this.self.meet(step.word, step.count);
+      this.#window_ns = this.self.metNs(step.word);
     }
   }
 
@@ -216,7 +218,7 @@ class StepThread implements ActionSource {
     const own_name = count === 1 ? thread.name : `${thread.name} ${sibling}`;
     const name = this.#is_root ? own_name : `${this.#name} ${own_name}`;
     this.#children.push(
-      this.#self.fork(name, (child) => {
+      this.self.fork(name, (child) => {
         return new StepThread(child, { name, sibling, is_root: false }, thread);
       }),
     );
@@ -235,7 +237,7 @@ class StepThread implements ActionSource {
       }
       yield sleep(DRIVE_PAUSE_NS);
     }
-    this.#self.expect(moved_count === this.#children.length, what);
+    this.self.expect(moved_count === this.#children.length, what);
   }
 }
 

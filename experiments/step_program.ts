@@ -5,30 +5,30 @@
  *
  * @module
  */
+import type { Action } from "../kernels/sim/actions.ts";
+import * as actions from "../kernels/sim/actions.ts";
 import type { LoadStep, ThreadKind } from "./load_steps.ts";
 
-/** What a node does. */
-export const NODE_RUN = 0;
-/** Sleeps `min_ns`. */
-export const NODE_SLEEP = 1;
-/** Yields. */
-export const NODE_YIELD = 2;
+/** What a node does: `action`, a run or sleep of fixed length, or a yield. */
+export const NODE_ACTION = 0;
+/** A run: `action`, longer by less than `span_ns`. */
+export const NODE_RUN = 1;
 /** Enters ghOSt. */
-export const NODE_ENTER = 3;
+export const NODE_ENTER = 2;
 /** Leaves ghOSt. */
-export const NODE_LEAVE = 4;
+export const NODE_LEAVE = 3;
 /** The script ends here unless the thread is in ghOSt. */
-export const NODE_ONLY_IN_GHOST = 5;
+export const NODE_ONLY_IN_GHOST = 4;
 /** With a chance of `numerator` in `denominator` on to `other`, else to `next`. */
-export const NODE_CHANCE = 6;
+export const NODE_CHANCE = 5;
 /** A loop begins: `count` rounds. */
-export const NODE_LOOP = 7;
+export const NODE_LOOP = 6;
 /** Another round (`other`) or what is behind the loop (`next`). */
-export const NODE_ROUND = 8;
+export const NODE_ROUND = 7;
 /** A round is over. */
-export const NODE_ROUND_END = 9;
+export const NODE_ROUND_END = 8;
 /** Everything else: `step` says what. */
-export const NODE_STEP = 10;
+export const NODE_STEP = 9;
 
 /** One node; all have the same shape, so that reading one is the same code for all. */
 export interface StepNode {
@@ -36,8 +36,10 @@ export interface StepNode {
   readonly code: number;
   /** The step that it is made from. */
   readonly step: LoadStep;
-  /** Duration in ns of a run (without the random part) or sleep; numerator of a chance. */
-  readonly min_ns: number;
+  /** A run without its random part, a sleep or a yield. */
+  readonly action: Action;
+  /** Numerator of a chance. */
+  readonly numerator: number;
   /** Random part of a run in ns, exclusive; denominator of a chance. */
   readonly span_ns: number;
   /** Rounds of a loop. */
@@ -51,7 +53,8 @@ export interface StepNode {
 }
 
 interface NodeFields {
-  readonly min_ns?: number;
+  readonly action?: Action;
+  readonly numerator?: number;
   readonly span_ns?: number;
   readonly count?: number;
   readonly depth?: number;
@@ -62,9 +65,10 @@ function node(
   code: number,
   step: LoadStep,
   next: StepNode | null,
-  { min_ns = 0, span_ns = 0, count = 0, depth = 0, other = null }: NodeFields = {},
+  fields: NodeFields = {},
 ): StepNode {
-  return { code, step, min_ns, span_ns, count, depth, next, other };
+  const { action = 0, numerator = 0, span_ns = 0, count = 0, depth = 0, other = null } = fields;
+  return { code, step, action, numerator, span_ns, count, depth, next, other };
 }
 
 function chain(
@@ -77,12 +81,17 @@ function chain(
 
 function nodeOf(step: LoadStep, next: StepNode | null, depth: number): StepNode {
   switch (step.kind) {
-    case "run":
-      return node(NODE_RUN, step, next, step);
+    case "run": {
+      const { min_ns, span_ns } = step;
+      // Refuses what no action can hold.
+      actions.run(min_ns + span_ns);
+      const code = span_ns > 0 ? NODE_RUN : NODE_ACTION;
+      return node(code, step, next, { action: actions.run(min_ns), span_ns });
+    }
     case "sleep":
-      return node(NODE_SLEEP, step, next, { min_ns: step.ns });
+      return node(NODE_ACTION, step, next, { action: actions.sleep(step.ns) });
     case "yield":
-      return node(NODE_YIELD, step, next);
+      return node(NODE_ACTION, step, next, { action: actions.yieldCpu() });
     case "enter":
       return node(NODE_ENTER, step, next);
     case "leave":
@@ -91,7 +100,7 @@ function nodeOf(step: LoadStep, next: StepNode | null, depth: number): StepNode 
       return node(NODE_ONLY_IN_GHOST, step, next);
     case "chance":
       return node(NODE_CHANCE, step, nodeOf(step.otherwise, next, depth), {
-        min_ns: step.numerator,
+        numerator: step.numerator,
         span_ns: step.denominator,
         other: nodeOf(step.then, next, depth),
       });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { SIM_V8_FLAGS } from "./sim_flags.ts";
 import {
   rootPath,
   STD_SOURCE_VARIABLE,
@@ -26,12 +27,12 @@ const SMALL = "--v8-flags=--max-semi-space-size=1,--no-concurrent-recompilation,
 /** Every task. Type errors are reported by `check`, so the others do not wait for the checker. */
 const TASKS: Readonly<Record<string, Task>> = {
   demo: { command: [...RUN, SMALL], entry: ["experiments/demo.ts"] },
-  experiment: { command: RUN, entry: ["experiments/main.ts"] },
+  experiment: { command: [...RUN, SIM_V8_FLAGS], entry: ["experiments/main.ts"] },
   test: { command: ["test", "-A", "--no-prompt", "--no-check"], entry: [] },
   "test:vm": { command: RUN, entry: ["tests/vm/main.ts"] },
   "test:ghost": { command: RUN, entry: ["tests/vm/ghost_main.ts"] },
   bench: { command: RUN, entry: ["bench/main.ts"] },
-  fuzz: { command: RUN, entry: ["tests/fuzz/main.ts"] },
+  fuzz: { command: [...RUN, SIM_V8_FLAGS], entry: ["tests/fuzz/main.ts"] },
   compile: { command: RUN, entry: ["tools/compile/main.ts"] },
   check: { command: RUN, entry: ["tools/check.ts"] },
 };

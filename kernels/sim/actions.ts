@@ -46,6 +46,11 @@ export function run(ns: number): Action {
   return argument(ns) * OP_COUNT + OP_RUN;
 }
 
+/** A {@linkcode run} that takes longer by a time; both together are a time that `run` accepts. */
+export function runLonger(action: Action, ns: number): Action {
+  return action + ns * OP_COUNT;
+}
+
 /** Block, and wake up after a time. */
 export function sleep(ns: number): Action {
   return argument(ns) * OP_COUNT + OP_SLEEP;

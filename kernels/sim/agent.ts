@@ -33,13 +33,13 @@ const { EVENT_TIMER } = events;
 const SPIN_MAX_NS = 1_000_000;
 
 /** Gave the CPU away. */
-export const AGENT_BLOCKED = 0;
+const AGENT_BLOCKED = 0;
 /** Woken, and waits for the switch. */
-export const AGENT_READY = 1;
+const AGENT_READY = 1;
 /** Has the CPU. */
-export const AGENT_RUNNING = 2;
+const AGENT_RUNNING = 2;
 /** Has left, or was killed. */
-export const AGENT_GONE = 3;
+const AGENT_GONE = 3;
 /** State of an agent. */
 export type AgentState = 0 | 1 | 2 | 3;
 
@@ -61,17 +61,17 @@ export interface AgentDriver {
 /** One agent. */
 export class SimAgent implements AgentPort {
   /** See {@linkcode AgentPort.cpu}. */
-  readonly cpu: number;
+  declare readonly cpu: number;
   /** See {@linkcode AgentPort.status_index}. */
-  readonly status_index: number;
+  declare readonly status_index: number;
   /** Low word of the agent's gtid. */
-  readonly gtid_lo: number;
+  declare readonly gtid_lo: number;
   /** High word of the agent's gtid. */
   readonly gtid_hi: number = AGENT_GTID_HI;
   /** Enclave of the agent. */
-  readonly enclave: SimEnclave;
+  declare readonly enclave: SimEnclave;
   /** Queue for messages about the agent's CPU. */
-  queue: SimQueue | null;
+  declare queue: SimQueue | null;
   /** What runs in the agent; without it the agent yields. */
   driver: AgentDriver | null = null;
   /** Invalidates the pending step event. */
@@ -85,7 +85,7 @@ export class SimAgent implements AgentPort {
   #timer_generation = 0;
   #timer_type = 0;
   #timer_cookie = 0;
-  readonly #machine: SimMachine;
+  declare private readonly machine: SimMachine;
 
   /** Made by {@linkcode SimEnclave.becomeAgent}. */
   constructor(
@@ -95,7 +95,7 @@ export class SimAgent implements AgentPort {
     status_index: number,
     queue: SimQueue | null,
   ) {
-    this.#machine = machine;
+    this.machine = machine;
     this.enclave = enclave;
     this.cpu = cpu;
     this.gtid_lo = cpu + 1;
@@ -128,7 +128,7 @@ export class SimAgent implements AgentPort {
   wake(): void {
     if (this.#state !== AGENT_BLOCKED || this.#is_asleep) return;
     this.#state = AGENT_READY;
-    this.#machine.resched(this.#machine.cpus[this.cpu]);
+    this.machine.resched(this.machine.cpus[this.cpu]);
   }
 
   /**
@@ -148,13 +148,13 @@ export class SimAgent implements AgentPort {
     if (this.#state !== AGENT_READY) return;
     this.#state = AGENT_RUNNING;
     this.#wake_on_idle = false;
-    const { costs, faults } = this.#machine.options;
+    const { costs, faults } = this.machine.options;
     const pause_ns = faults.any ? this.#pause() : 0;
-    this.#machine.pushStep(this, costs.message_local_ns + pause_ns);
+    this.machine.pushStep(this, costs.message_local_ns + pause_ns);
   }
 
   #pause(): number {
-    const { faults } = this.#machine.options;
+    const { faults } = this.machine.options;
     let pause_ns = 0;
     if (faults.roll("agent_pause_short")) pause_ns += faults.below(100_000);
     if (faults.roll("agent_pause_long")) pause_ns += 1_000_000 + faults.below(9_000_000);
@@ -164,7 +164,7 @@ export class SimAgent implements AgentPort {
   /** The step event. */
   beginStep(generation: number): void {
     if (generation !== this.step_generation || this.#state !== AGENT_RUNNING) return;
-    const machine = this.#machine;
+    const machine = this.machine;
     if (machine.injector.enabled) machine.injector.beforeStep(this);
     machine.counters.step_count++;
     if (this.driver === null) {
@@ -191,8 +191,8 @@ export class SimAgent implements AgentPort {
    * would see nothing new are left out.
    */
   #spinNs(): number {
-    const { costs } = this.#machine.options;
-    const { now_ns, events } = this.#machine;
+    const { costs } = this.machine.options;
+    const { now_ns, events } = this.machine;
     const look_ns = this.driver?.policy.look_ns ?? Infinity;
     // A look that is due is taken at once; the policy names the next one then.
     if (look_ns < events.nextTimeNs() && look_ns - now_ns < SPIN_MAX_NS) {
@@ -206,7 +206,7 @@ export class SimAgent implements AgentPort {
   #end(result: number): void {
     if (this.isGone()) return;
     if (result < 0 || this.#state === AGENT_RUNNING) {
-      this.#machine.pushStep(this, this.#machine.options.costs.syscall_ns);
+      this.machine.pushStep(this, this.machine.options.costs.syscall_ns);
     }
   }
 
@@ -218,7 +218,7 @@ export class SimAgent implements AgentPort {
   #block(wake_on_idle: boolean): void {
     this.#state = AGENT_BLOCKED;
     this.#wake_on_idle = wake_on_idle;
-    this.#machine.agentOff(this.#machine.cpus[this.cpu]);
+    this.machine.agentOff(this.machine.cpus[this.cpu]);
   }
 
   /**
@@ -229,25 +229,25 @@ export class SimAgent implements AgentPort {
    */
   sleepFor(ns: number): void {
     this.#is_asleep = true;
-    this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_BLOCKED);
+    this.machine.messages.agentRunnability(this, MSG_CPU_AGENT_BLOCKED);
     this.#block(false);
-    this.#machine.at(this.#machine.now_ns + ns, () => {
+    this.machine.at(this.machine.now_ns + ns, () => {
       if (this.isGone()) return;
       this.#is_asleep = false;
-      this.#machine.messages.agentRunnability(this, MSG_CPU_AGENT_WAKEUP);
+      this.machine.messages.agentRunnability(this, MSG_CPU_AGENT_WAKEUP);
       this.wake();
     });
   }
 
   /** See {@linkcode AgentPort.nowNs}. */
   nowNs(): number {
-    return this.#machine.now_ns;
+    return this.machine.now_ns;
   }
 
   /** See {@linkcode AgentPort.localCommit}. */
   localCommit(): number {
     if (this.enclave.isDestroyed()) return -ENODEV;
-    const { injector } = this.#machine;
+    const { injector } = this.machine;
     if (injector.enabled) injector.beforeCommit(this);
     if (this.isGone()) return -ENODEV;
     if (this.enclave.commits.commitLocal(this)) this.#block(false);
@@ -256,13 +256,13 @@ export class SimAgent implements AgentPort {
 
   /** See {@linkcode AgentPort.localYield}. */
   localYield(agent_barrier: number, run_flags: number): number {
-    const { has_rule } = this.#machine.options;
+    const { has_rule } = this.machine.options;
     if (this.enclave.isDestroyed()) return has_rule("yield.destroyed") ? -ENODEV : 0;
     if ((run_flags & ~RTLA_ON_IDLE) !== 0 && has_rule("yield.flags")) return -EINVAL;
     if (this.isGone()) return -EINVAL;
     if (agent_barrier !== this.barrier() && has_rule("yield.agent_barrier")) return -ESTALE;
     // What the last transaction asked for ends with what the yield asks for.
-    this.#machine.cpus[this.cpu].want_not_idle = false;
+    this.machine.cpus[this.cpu].want_not_idle = false;
     this.#block((run_flags & RTLA_ON_IDLE) !== 0 && has_rule("yield.rtla_on_idle"));
     return 0;
   }
@@ -285,8 +285,8 @@ export class SimAgent implements AgentPort {
   /** See {@linkcode AgentPort.ping}. */
   ping(cpu: number): number {
     this.#call();
-    const { has_rule } = this.#machine.options;
-    const agent = this.#machine.cpus[cpu]?.agent ?? null;
+    const { has_rule } = this.machine.options;
+    const agent = this.machine.cpus[cpu]?.agent ?? null;
     if (agent === null || agent.enclave !== this.enclave) {
       return has_rule("ping.no_agent") ? -EINVAL : 0;
     }
@@ -310,9 +310,9 @@ export class SimAgent implements AgentPort {
   cpuTimeNs(gtid_lo: number, gtid_hi: number): number {
     const thread = this.enclave.find(gtid_lo, gtid_hi);
     if (thread === undefined) {
-      return this.#machine.options.has_rule("cpu_time.unknown") ? -ESRCH : 0;
+      return this.machine.options.has_rule("cpu_time.unknown") ? -ESRCH : 0;
     }
-    this.#machine.account(thread);
+    this.machine.account(thread);
     return thread.runtime_ns;
   }
 
@@ -320,9 +320,9 @@ export class SimAgent implements AgentPort {
   armTimer(deadline_ns: number, type: number, cookie: number): number {
     this.#timer_type = type;
     this.#timer_cookie = cookie;
-    const generation = this.#timer_generation = this.#machine.newGeneration();
+    const generation = this.#timer_generation = this.machine.newGeneration();
     if (deadline_ns > 0) {
-      this.#machine.events.push(deadline_ns, EVENT_TIMER, this.cpu, generation);
+      this.machine.events.push(deadline_ns, EVENT_TIMER, this.cpu, generation);
     }
     return 0;
   }
@@ -330,27 +330,27 @@ export class SimAgent implements AgentPort {
   /** The timer event. */
   timerExpired(generation: number): void {
     const is_old = generation !== this.#timer_generation;
-    if (this.isGone() || (is_old && this.#machine.options.has_rule("timer.disarm"))) return;
-    this.#machine.messages.timerExpired(this, this.#timer_type, this.#timer_cookie);
+    if (this.isGone() || (is_old && this.machine.options.has_rule("timer.disarm"))) return;
+    this.machine.messages.timerExpired(this, this.#timer_type, this.#timer_cookie);
   }
 
   /** Time of a short call; the machine may move on meanwhile. */
   #call(): void {
-    this.#machine.injector.duringCall();
+    this.machine.injector.duringCall();
   }
 
   /** See {@linkcode AgentPort.leave}. */
   leave(): number {
     if (this.isGone()) return -ENODEV;
     this.#state = AGENT_GONE;
-    this.step_generation = this.#machine.newGeneration();
-    const cpu = this.#machine.cpus[this.cpu];
+    this.step_generation = this.machine.newGeneration();
+    const cpu = this.machine.cpus[this.cpu];
     cpu.agent = null;
-    if (this.#machine.options.has_rule("agent.leave_canfree")) {
+    if (this.machine.options.has_rule("agent.leave_canfree")) {
       this.enclave.status.change(this.status_index, GHOST_SW_F_CANFREE, 0);
     }
     this.enclave.agents.delete(this.cpu);
-    this.#machine.agentOff(cpu);
+    this.machine.agentOff(cpu);
     return 0;
   }
 }

@@ -53,20 +53,23 @@ const RENDEZVOUS_NS = 40;
 /** Who commits: an agent, the kernel by itself, or a thread that is no agent. */
 type Caller = SimAgent | null;
 
+// A first value of the right kind: V8 then knows the kind of the field for good.
+const NO_WORDS = new Int32Array(0);
+
 /** The kernel's side of the transaction records. */
 export class Commits {
-  readonly #machine: SimMachine;
-  readonly #enclave: SimEnclave;
-  readonly #words: Int32Array;
+  declare private readonly machine: SimMachine;
+  declare private readonly enclave: SimEnclave;
+  readonly #words: Int32Array = NO_WORDS;
   readonly #group: number[] = [];
-  readonly #candidate: Candidate;
+  declare private readonly candidate: Candidate;
 
   /** Made by the enclave. */
   constructor(machine: SimMachine, enclave: SimEnclave) {
-    this.#machine = machine;
-    this.#enclave = enclave;
+    this.machine = machine;
+    this.enclave = enclave;
     this.#words = enclave.cpu_data;
-    this.#candidate = {
+    this.candidate = {
       version: 0,
       record_cpu: 0,
       run_flags: 0,
@@ -85,9 +88,9 @@ export class Commits {
 
   /** The verdict RUN_LOCAL; true if the agent gave its CPU away. */
   commitLocal(agent: SimAgent): boolean {
-    const cost_ns = this.#machine.options.costs.local_schedule_ns;
+    const cost_ns = this.machine.options.costs.local_schedule_ns;
     if (!this.#claim(agent.cpu)) return false;
-    return this.#finish(this.#machine.cpus[agent.cpu], agent, cost_ns) === COMPLETE;
+    return this.#finish(this.machine.cpus[agent.cpu], agent, cost_ns) === COMPLETE;
   }
 
   /**
@@ -96,8 +99,10 @@ export class Commits {
    * @returns True if there is something to run now.
    */
   schedulePoint(cpu: SimCpu): boolean {
-    if (this.#words[cpu.id * TXN_STRIDE_WORDS + TXN_STATE_WORD] !== GHOST_TXN_READY) return false;
-    const { costs, has_rule } = this.#machine.options;
+    if (this.#words[Math.imul(cpu.id, TXN_STRIDE_WORDS) + TXN_STATE_WORD] !== GHOST_TXN_READY) {
+      return false;
+    }
+    const { costs, has_rule } = this.machine.options;
     const waits = (this.#commitFlags(cpu.id) & COMMIT_AT_TXN_COMMIT) === 0;
     if (!waits || cpu.agent === null || !has_rule("commit.at_schedule")) return false;
     this.#claim(cpu.id);
@@ -120,18 +125,18 @@ export class Commits {
 
   /** A COMMIT_TXN call by a thread that is no agent. */
   commitFromOutside(cpu_id: number): void {
-    if (cpu_id >= this.#machine.cpus.length || !this.#claim(cpu_id)) return;
-    this.#candidate.is_permitted = false;
-    this.#commitAndInterrupt(this.#machine.cpus[cpu_id], null, 1);
-    this.#candidate.is_permitted = true;
+    if (cpu_id >= this.machine.cpus.length || !this.#claim(cpu_id)) return;
+    this.candidate.is_permitted = false;
+    this.#commitAndInterrupt(this.machine.cpus[cpu_id], null, 1);
+    this.candidate.is_permitted = true;
   }
 
   /** The CPUs of a mask, the caller's own last. */
   #listMask(mask: Int32Array, agent: SimAgent, rule: "group.own_last" | "sync.own_last"): void {
-    const own_last = this.#machine.options.has_rule(rule);
+    const own_last = this.machine.options.has_rule(rule);
     this.#group.length = 0;
     let has_own = false;
-    for (let cpu = 0; cpu < this.#machine.cpus.length; cpu++) {
+    for (let cpu = 0; cpu < this.machine.cpus.length; cpu++) {
       if (((mask[cpu >> 5] >> (cpu & 31)) & 1) === 0) continue;
       if (cpu === agent.cpu && own_last) has_own = true;
       else this.#group.push(cpu);
@@ -140,17 +145,17 @@ export class Commits {
   }
 
   #commitList(agent: SimAgent): void {
-    const { costs, has_rule } = this.#machine.options;
+    const { costs, has_rule } = this.machine.options;
     const count = this.#group.length;
-    this.#machine.advance(costs.remote_agent_ns + (count - 1) * costs.group_agent_extra_ns);
+    this.machine.advance(costs.remote_agent_ns + (count - 1) * costs.group_agent_extra_ns);
     if (agent.isGone()) return;
     let failed = false;
     for (const cpu_id of this.#group) {
-      if (cpu_id >= this.#machine.cpus.length) continue;
+      if (cpu_id >= this.machine.cpus.length) continue;
       const flags = this.#commitFlags(cpu_id) & COMMIT_AT_FLAGS;
       if (flags === COMMIT_AT_SCHEDULE && has_rule("commit.at_schedule")) continue;
       if (!this.#claim(cpu_id)) continue;
-      const target = this.#machine.cpus[cpu_id];
+      const target = this.machine.cpus[cpu_id];
       const own = cpu_id === agent.cpu;
       if (own && failed && has_rule("group.own_poisoned")) {
         this.#setState(cpu_id, GHOST_TXN_POISONED);
@@ -164,67 +169,67 @@ export class Commits {
 
   /** Leaves a claimed greedy transaction to its CPU; false if that CPU is not the enclave's. */
   #commitsLater(target: SimCpu): boolean {
-    const { costs, faults, has_rule } = this.#machine.options;
-    if (target.enclave !== this.#enclave || !has_rule("commit.greedy_later")) return false;
+    const { costs, faults, has_rule } = this.machine.options;
+    if (target.enclave !== this.enclave || !has_rule("commit.greedy_later")) return false;
     const late_ns = faults.roll("greedy_late") ? faults.below(1_000_000) : 0;
-    const at_ns = this.#machine.now_ns + costs.remote_target_ns + late_ns;
-    this.#machine.events.push(at_ns, EVENT_GREEDY, target.id, 0);
+    const at_ns = this.machine.now_ns + costs.remote_target_ns + late_ns;
+    this.machine.events.push(at_ns, EVENT_GREEDY, target.id, 0);
     return true;
   }
 
   /** A commit from another CPU: latch, then an interrupt makes the target look. */
   #commitAndInterrupt(target: SimCpu, caller: Caller, count: number): number {
-    const { costs, faults } = this.#machine.options;
+    const { costs, faults } = this.machine.options;
     const target_ns = costs.remote_target_ns + (count - 1) * costs.group_target_extra_ns;
     const state = this.#finish(target, caller, target_ns);
     // The own record's task runs when its agent gives the CPU away.
     if (state !== COMPLETE || caller?.cpu === target.id) return state;
     const flight_ns = costs.remote_total_ns - costs.remote_agent_ns - costs.remote_target_ns;
     const late_ns = faults.roll("ipi_late") ? faults.below(500_000) : 0;
-    const at_ns = this.#machine.now_ns + flight_ns + late_ns;
-    this.#machine.events.push(at_ns, EVENT_RESCHED, target.id, 0);
+    const at_ns = this.machine.now_ns + flight_ns + late_ns;
+    this.machine.events.push(at_ns, EVENT_RESCHED, target.id, 0);
     return state;
   }
 
   /** A commit point of a CPU: a claimed greedy transaction is decided. */
   greedyPoint(cpu: SimCpu): void {
-    const state = this.#words[cpu.id * TXN_STRIDE_WORDS + TXN_STATE_WORD];
+    const state = this.#words[Math.imul(cpu.id, TXN_STRIDE_WORDS) + TXN_STATE_WORD];
     if (state < 0 || state === GHOST_TXN_READY) return;
-    this.#finish(cpu, null, this.#machine.options.costs.remote_target_ns);
+    this.#finish(cpu, null, this.machine.options.costs.remote_target_ns);
     // A running agent finds what was latched for it when it yields.
-    if (cpu.mode !== MODE_AGENT) this.#machine.resched(cpu);
+    if (cpu.mode !== MODE_AGENT) this.machine.resched(cpu);
   }
 
   /** A tick of a CPU under commit_at_tick: an open greedy transaction is decided. */
   tickPoint(cpu: SimCpu): void {
     const bound = (this.#commitFlags(cpu.id) & COMMIT_AT_FLAGS) !== 0;
-    if (bound && this.#machine.options.has_rule("commit.tick_greedy_only")) return;
+    if (bound && this.machine.options.has_rule("commit.tick_greedy_only")) return;
     if (this.#claim(cpu.id)) this.greedyPoint(cpu);
   }
 
   #commitFlags(cpu_id: number): number {
-    return (this.#words[cpu_id * TXN_STRIDE_WORDS + TXN_FLAGS_WORD] >> 16) & 0xff;
+    return (this.#words[Math.imul(cpu_id, TXN_STRIDE_WORDS) + TXN_FLAGS_WORD] >> 16) & 0xff;
   }
 
   /** Takes an open transaction; false if it is not open. */
   #claim(cpu_id: number): boolean {
-    const at = cpu_id * TXN_STRIDE_WORDS + TXN_STATE_WORD;
+    const at = Math.imul(cpu_id, TXN_STRIDE_WORDS) + TXN_STATE_WORD;
     const is_open = this.#words[at] === GHOST_TXN_READY;
-    if (!is_open && this.#machine.options.has_rule("commit.claim")) return false;
+    if (!is_open && this.machine.options.has_rule("commit.claim")) return false;
     this.#words[at] = cpu_id;
     return true;
   }
 
   #setState(cpu_id: number, state: number): void {
     const words = this.#words;
-    const { counters, now_ns, trace } = this.#machine;
-    const base = cpu_id * TXN_STRIDE_WORDS;
+    const { counters, now_ns, trace } = this.machine;
+    const base = Math.imul(cpu_id, TXN_STRIDE_WORDS);
     storeU64(words, base + TXN_COMMIT_TIME_WORD, now_ns);
     words[base + TXN_STATE_WORD] = state | 0;
     if (state === COMPLETE) counters.commit_count++;
     else counters.refused_count++;
     if (trace === null) return;
-    const target = this.#enclave.findAny(
+    const target = this.enclave.findAny(
       words[base + TXN_GTID_WORD],
       words[base + TXN_GTID_WORD + 1],
     );
@@ -244,8 +249,8 @@ export class Commits {
   #moveBarrier(cpu: SimCpu, state: number): void {
     const { agent } = cpu;
     if (agent === null) return;
-    const { has_rule } = this.#machine.options;
-    const flags = this.#candidate.commit_flags;
+    const { has_rule } = this.machine.options;
+    const flags = this.candidate.commit_flags;
     const moves = state === COMPLETE
       ? ((flags & ELIDE_AGENT_BARRIER_INC) === 0 || !has_rule("commit.elide_barrier_inc")) &&
         has_rule("commit.barrier_inc")
@@ -255,9 +260,9 @@ export class Commits {
 
   /** Reads a record into the candidate. */
   #read(cpu: SimCpu): void {
-    const c = this.#candidate;
+    const c = this.candidate;
     const words = this.#words;
-    const base = cpu.id * TXN_STRIDE_WORDS;
+    const base = Math.imul(cpu.id, TXN_STRIDE_WORDS);
     const flags = words[base + TXN_FLAGS_WORD];
     const lo = words[base + TXN_GTID_WORD];
     const hi = words[base + TXN_GTID_WORD + 1];
@@ -266,16 +271,16 @@ export class Commits {
     c.run_flags = flags & 0xffff;
     c.commit_flags = (flags >> 16) & 0xff;
     c.special = specialGtid(lo, hi);
-    c.thread = c.special > 0 ? this.#enclave.findAny(lo, hi) : undefined;
-    c.is_agent = c.special > 0 && c.thread === undefined && this.#enclave.isAgentGtid(lo, hi);
+    c.thread = c.special > 0 ? this.enclave.findAny(lo, hi) : undefined;
+    c.is_agent = c.special > 0 && c.thread === undefined && this.enclave.isAgentGtid(lo, hi);
   }
 
   /** Holds the candidate, just read, against the checks. */
   #validate(cpu: SimCpu, caller: Caller): number {
-    const c = this.#candidate;
+    const c = this.candidate;
     const words = this.#words;
-    const enclave = this.#enclave;
-    const base = cpu.id * TXN_STRIDE_WORDS;
+    const enclave = this.enclave;
+    const base = Math.imul(cpu.id, TXN_STRIDE_WORDS);
     const { thread } = c;
     c.cpu = cpu;
     c.has_agent = cpu.enclave === enclave && cpu.agent !== null;
@@ -284,12 +289,12 @@ export class Commits {
     c.is_ours = thread !== undefined && thread.enclave === enclave;
     c.is_task_stale = thread !== undefined && c.is_ours &&
       words[base + TXN_TASK_BARRIER_WORD] !== enclave.status.barrier(thread.status_index);
-    return checkCommit(c, this.#machine.options.has_rule);
+    return checkCommit(c, this.machine.options.has_rule);
   }
 
   /** What a valid transaction that names no thread does to its CPU. */
   #applySpecial(cpu: SimCpu, special: number, run_flags: number): void {
-    const machine = this.#machine;
+    const machine = this.machine;
     if (cpu.latched !== null) machine.messages.latchedPreempted(cpu);
     if (cpu.mode === MODE_GHOST && machine.options.has_rule("commit.null_gtid")) {
       machine.preemptCurrent(cpu, (run_flags & ELIDE_PREEMPT) !== 0);
@@ -303,8 +308,8 @@ export class Commits {
 
   /** What a valid transaction does to its CPU; the candidate has been read from its record. */
   #apply(cpu: SimCpu, cost_ns: number): void {
-    const { run_flags, special, thread } = this.#candidate;
-    const machine = this.#machine;
+    const { run_flags, special, thread } = this.candidate;
+    const machine = this.machine;
     if (special <= 0) return this.#applySpecial(cpu, special, run_flags);
     // Only mutants get further than this with a thread that cannot be latched.
     if (thread === undefined || thread.enclave === null) return;
@@ -321,21 +326,23 @@ export class Commits {
     cpu.latched_cost_ns = cost_ns;
     cpu.latched_flags = run_flags;
     cpu.commit_ns = machine.now_ns;
-    storeU64(this.#words, cpu.id * TXN_STRIDE_WORDS + TXN_CPU_SEQNUM_WORD, ++cpu.seqnum);
+    const at = Math.imul(cpu.id, TXN_STRIDE_WORDS) + TXN_CPU_SEQNUM_WORD;
+    this.#words[at] = ++cpu.seqnum;
+    this.#words[at + 1] = 0;
   }
 
   #unlatch(thread: SimThread): void {
-    for (const cpu of this.#machine.cpus) {
+    for (const cpu of this.machine.cpus) {
       if (cpu.latched === thread) cpu.latched = null;
     }
   }
 
   /** SYNC_GROUP_TXN: all or none. */
   commitSyncGroup(agent: SimAgent, mask: Int32Array): number {
-    const { costs, has_rule } = this.#machine.options;
+    const { costs, has_rule } = this.machine.options;
     this.#listMask(mask, agent, "sync.own_last");
     const list = this.#group.slice();
-    this.#machine.advance(costs.remote_agent_ns + (list.length - 1) * costs.group_agent_extra_ns);
+    this.machine.advance(costs.remote_agent_ns + (list.length - 1) * costs.group_agent_extra_ns);
     if (agent.isGone()) return 0;
     const states: (number | undefined)[] = [];
     let failed = false;
@@ -343,8 +350,8 @@ export class Commits {
       let state: number | undefined;
       if (this.#claim(cpu_id)) {
         const poisoned = failed && has_rule("sync.poison");
-        this.#read(this.#machine.cpus[cpu_id]);
-        state = poisoned ? GHOST_TXN_POISONED : this.#validate(this.#machine.cpus[cpu_id], agent);
+        this.#read(this.machine.cpus[cpu_id]);
+        state = poisoned ? GHOST_TXN_POISONED : this.#validate(this.machine.cpus[cpu_id], agent);
       }
       if (state !== COMPLETE) failed = true;
       states.push(state);
@@ -354,7 +361,7 @@ export class Commits {
       return 0;
     }
     list.forEach((cpu_id, index) => {
-      const target = this.#machine.cpus[cpu_id];
+      const target = this.machine.cpus[cpu_id];
       const state = states[index];
       if (state === undefined) return;
       this.#read(target);
@@ -362,25 +369,25 @@ export class Commits {
       if (state === COMPLETE) this.#apply(target, costs.remote_target_ns);
       this.#setState(cpu_id, state);
       if (has_rule("sync.release")) {
-        this.#words[cpu_id * TXN_STRIDE_WORDS + TXN_OWNER_WORD] = SYNC_GROUP_NOT_OWNED;
+        this.#words[Math.imul(cpu_id, TXN_STRIDE_WORDS) + TXN_OWNER_WORD] = SYNC_GROUP_NOT_OWNED;
       }
       if (cpu_id === agent.cpu) return;
-      this.#machine.events.push(this.#machine.now_ns + RENDEZVOUS_NS, EVENT_RESCHED, cpu_id, 0);
+      this.machine.events.push(this.machine.now_ns + RENDEZVOUS_NS, EVENT_RESCHED, cpu_id, 0);
     });
     return 1;
   }
 
   /** States of a sync group that runs nothing; a record that was not open keeps its own. */
   #failGroup(list: readonly number[], states: readonly (number | undefined)[]): void {
-    const { abi, has_rule } = this.#machine.options;
+    const { abi, has_rule } = this.machine.options;
     // Before ABI 73 every member shows a failure; later ones may look successful.
     const whole = abi.sync_group_fails_whole && has_rule("sync.fails_whole");
     list.forEach((cpu_id, index) => {
       const state = states[index];
       if (state === undefined) return;
       const shown = state === COMPLETE && whole ? GHOST_TXN_POISONED : state;
-      this.#read(this.#machine.cpus[cpu_id]);
-      if (shown !== COMPLETE) this.#moveBarrier(this.#machine.cpus[cpu_id], shown);
+      this.#read(this.machine.cpus[cpu_id]);
+      if (shown !== COMPLETE) this.#moveBarrier(this.machine.cpus[cpu_id], shown);
       this.#setState(cpu_id, shown);
     });
   }

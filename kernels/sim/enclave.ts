@@ -46,13 +46,13 @@ const MILLISECOND_NS = 1_000_000;
 /** One enclave. */
 export class SimEnclave implements EnclaveControl {
   /** See {@linkcode EnclaveControl.id}. */
-  readonly id: number;
+  declare readonly id: number;
   /** See {@linkcode EnclaveControl.cpu_data}. */
-  readonly cpu_data: Int32Array;
+  declare readonly cpu_data: Int32Array;
   /** Status words. */
-  readonly status: StatusRegion;
+  declare readonly status: StatusRegion;
   /** Transactions. */
-  readonly commits: Commits;
+  declare readonly commits: Commits;
   /** Agents by CPU. */
   readonly agents: Map<number, SimAgent> = new Map();
   /** Threads of the enclave by tid. */
@@ -63,8 +63,8 @@ export class SimEnclave implements EnclaveControl {
   tick_generation = 0;
   /** Called once when the enclave is gone, with the reason. */
   on_destroyed: ((reason: string) => void) | null = null;
-  readonly #machine: SimMachine;
-  readonly #abi: Abi;
+  declare private readonly machine: SimMachine;
+  declare private readonly abi: Abi;
   readonly #queues = new Map<number, SimQueue>();
   readonly #tunables = new Map<string, number>();
   readonly #word_owner = new Map<number, SimThread>();
@@ -75,9 +75,9 @@ export class SimEnclave implements EnclaveControl {
 
   /** Made by {@linkcode SimKernel.createEnclave}. */
   constructor(machine: SimMachine, id: number, abi: Abi, status_word_capacity: number) {
-    this.#machine = machine;
+    this.machine = machine;
     this.id = id;
-    this.#abi = abi;
+    this.abi = abi;
     const { cpus } = machine;
     this.cpu_data = new Int32Array(new SharedArrayBuffer(cpus.length * CPU_DATA_BYTES));
     for (const cpu of cpus) {
@@ -96,8 +96,13 @@ export class SimEnclave implements EnclaveControl {
     return this.status.words;
   }
 
+  /** What a message shows of an enclave, which is part of a circle of objects. */
+  toJSON(): { readonly enclave: number } {
+    return { enclave: this.id };
+  }
+
   #rule(name: RuleName): boolean {
-    return this.#machine.options.has_rule(name);
+    return this.machine.options.has_rule(name);
   }
 
   /** See {@linkcode EnclaveControl.cpus}. */
@@ -109,7 +114,7 @@ export class SimEnclave implements EnclaveControl {
   setCpus(list: readonly number[]): number {
     if (this.#destroyed && this.#rule("cpus.dying")) return -EXDEV;
     for (const id of list) {
-      const cpu = this.#machine.cpus[id];
+      const cpu = this.machine.cpus[id];
       if (cpu === undefined || !cpu.online) return this.#rule("cpus.offline") ? -ENODEV : 0;
       const taken = cpu.enclave !== null && cpu.enclave !== this;
       if (taken && this.#rule("cpus.taken")) return -EBUSY;
@@ -118,9 +123,9 @@ export class SimEnclave implements EnclaveControl {
       const removed = !list.includes(id);
       if (removed && this.agents.has(id) && this.#rule("cpus.has_agent")) return -EEXIST;
     }
-    for (const id of this.#cpus) this.#machine.cpus[id].enclave = null;
+    for (const id of this.#cpus) this.machine.cpus[id].enclave = null;
     this.#cpus = [...new Set(list)].sort((a, b) => a - b);
-    for (const id of this.#cpus) this.#machine.cpus[id].enclave = this;
+    for (const id of this.#cpus) this.machine.cpus[id].enclave = this;
     if (this.tick_generation !== 0) this.#startTicks();
     return 0;
   }
@@ -134,19 +139,19 @@ export class SimEnclave implements EnclaveControl {
   createQueue(elem_count: number, numa_node: number, flags: number): Queue | number {
     if (this.#gone() < 0) return -ENODEV;
     if (!validElemCount(elem_count) && this.#rule("queue.elems")) return -EINVAL;
-    const known_node = numa_node >= 0 && numa_node < this.#machine.options.node_count;
+    const known_node = numa_node >= 0 && numa_node < this.machine.options.node_count;
     if (!known_node && this.#rule("queue.node")) return -EINVAL;
     if (flags !== 0 && this.#rule("queue.flags")) return -EINVAL;
-    const { faults } = this.#machine.options;
+    const { faults } = this.machine.options;
     const small = faults.roll("ring_small") ? 16 << faults.below(3) : elem_count;
     const elems = Math.min(elem_count, small);
-    const queue = new SimQueue(this.#machine.next_queue_id++, elems, {
+    const queue = new SimQueue(this.machine.next_queue_id++, elems, {
       first_slot: faults.roll("ring_wrap") ? -5 - faults.below(40) : 0,
       drop_silently: !this.#rule("queue.overflow"),
     });
     this.#queues.set(queue.id, queue);
-    this.#machine.queue_owners.set(queue.id, this);
-    this.#machine.addKernelMemory(queue.words);
+    this.machine.queue_owners.set(queue.id, this);
+    this.machine.addKernelMemory(queue.words);
     return queue;
   }
 
@@ -156,7 +161,7 @@ export class SimEnclave implements EnclaveControl {
     if (queue === undefined) return this.#rule("queue.close_unknown") ? -EBADF : 0;
     queue.open = false;
     this.#queues.delete(queue_id);
-    this.#machine.queue_owners.delete(queue_id);
+    this.machine.queue_owners.delete(queue_id);
     const was_default = this.#default_queue === queue;
     if (was_default && this.#rule("queue.close_default")) this.#default_queue = null;
     return 0;
@@ -166,7 +171,7 @@ export class SimEnclave implements EnclaveControl {
   setDefaultQueue(queue_id: number): number {
     if (this.#gone() < 0) return -ENODEV;
     const queue = this.#queues.get(queue_id);
-    if (queue === undefined && this.#machine.queue_owners.has(queue_id)) {
+    if (queue === undefined && this.machine.queue_owners.has(queue_id)) {
       return this.#rule("queue.default_foreign") ? -EINVAL : 0;
     }
     if (queue === undefined) return this.#rule("queue.default_known") ? -EBADF : 0;
@@ -198,15 +203,15 @@ export class SimEnclave implements EnclaveControl {
       if (queue_id === -1 && this.#rule("become.no_default")) return -ENXIO;
       if (queue_id !== -1 && this.#rule("become.bad_queue")) return -EBADF;
     }
-    const cpu = this.#machine.cpus[cpu_id];
+    const cpu = this.machine.cpus[cpu_id];
     if (cpu.agent !== null && this.#rule("become.busy")) return -EBUSY;
     const index = this.status.allocate(cpu_id + 1, AGENT_GTID_HI, 0);
     if (index < 0) return -ENOMEM;
-    const agent = new SimAgent(this.#machine, this, cpu_id, index, queue);
+    const agent = new SimAgent(this.machine, this, cpu_id, index, queue);
     this.agents.set(cpu_id, agent);
     cpu.agent = agent;
-    this.#machine.updateAvailability(cpu);
-    this.#machine.resched(cpu);
+    this.machine.updateAvailability(cpu);
+    this.machine.resched(cpu);
     return agent;
   }
 
@@ -225,8 +230,8 @@ export class SimEnclave implements EnclaveControl {
   /** See {@linkcode EnclaveControl.agentStatusIndex}. */
   agentStatusIndex(cpu: number): number {
     if (this.#gone() < 0) return -ENODEV;
-    const known = Number.isInteger(cpu) && cpu >= 0 && cpu < this.#machine.cpus.length;
-    if (!known) return this.#rule("sw.info_bad_cpu") ? -this.#abi.bad_cpu_errno : 0;
+    const known = Number.isInteger(cpu) && cpu >= 0 && cpu < this.machine.cpus.length;
+    if (!known) return this.#rule("sw.info_bad_cpu") ? -this.abi.bad_cpu_errno : 0;
     const index = this.agents.get(cpu)?.status_index;
     if (index === undefined) return this.#rule("sw.info_no_agent") ? -EINVAL : 0;
     return index;
@@ -249,7 +254,7 @@ export class SimEnclave implements EnclaveControl {
   /** A thread by gtid, in ghOSt or not; a dead one until its status word here is freed. */
   findAny(gtid_lo: number, gtid_hi: number): SimThread | undefined {
     if (gtid_lo !== 1) return undefined;
-    const thread = this.#machine.thread(gtid_hi >> 9);
+    const thread = this.machine.thread(gtid_hi >> 9);
     if (thread === undefined || thread.gtid_hi !== gtid_hi) return undefined;
     const is_known = thread.state !== DEAD ||
       (thread.departed_index >= 0 && thread.departed_from === this);
@@ -291,7 +296,7 @@ export class SimEnclave implements EnclaveControl {
       thread.departed_index = -1;
       if (gated && thread.gated) {
         thread.gated = false;
-        this.#machine.messages.taskEntered(thread);
+        this.machine.messages.taskEntered(thread);
       }
     }
     return 0;
@@ -314,20 +319,20 @@ export class SimEnclave implements EnclaveControl {
   discoverTasks(): number {
     if (this.#gone() < 0) return -ENODEV;
     if (!this.#rule("discover.all")) return 0;
-    for (const thread of this.tasks.values()) this.#machine.messages.taskEntered(thread);
+    for (const thread of this.tasks.values()) this.machine.messages.taskEntered(thread);
     return 0;
   }
 
   /** See {@linkcode EnclaveControl.join}. */
   join(tid: number): number {
     if (this.#destroyed) return this.#rule("join.dying") ? -EXDEV : 0;
-    const thread = this.#machine.thread(tid);
+    const thread = this.machine.thread(tid);
     if (thread === undefined || thread.state === DEAD) {
       return this.#rule("join.unknown") ? -ESRCH : 0;
     }
     if (thread.enclave !== null) return this.#rule("join.twice") ? -EPERM : 0;
     if (this.#default_queue === null) return this.#rule("join.no_default") ? -ENXIO : 0;
-    const reuse = this.#machine.options.faults.roll("status_word_reuse");
+    const reuse = this.machine.options.faults.roll("status_word_reuse");
     const index = this.status.allocate(thread.gtid_lo, thread.gtid_hi, 0, reuse);
     if (index < 0) return this.#rule("join.no_status_word") ? -ENOMEM : 0;
     this.#enter(thread, index);
@@ -335,7 +340,7 @@ export class SimEnclave implements EnclaveControl {
   }
 
   #enter(thread: SimThread, index: number): void {
-    const machine = this.#machine;
+    const machine = this.machine;
     const cpu = machine.cpus[thread.cpu];
     if (thread.state === RUNNING) machine.offCpu(cpu, thread, READY);
     if (thread.state === READY) cpu.waiting.remove(thread);
@@ -373,14 +378,14 @@ export class SimEnclave implements EnclaveControl {
     if (index < 0) return false;
     this.#adopt(thread, index);
     // Its first message is TASK_NEW, which says that it can run; no wake-up goes before it.
-    this.#machine.wake(thread, thread.cpu);
-    this.#machine.messages.taskEntered(thread);
+    this.machine.wake(thread, thread.cpu);
+    this.machine.messages.taskEntered(thread);
     return true;
   }
 
   /** A thread leaves ghOSt for the default class (`sched_setscheduler`). */
   depart(thread: SimThread): void {
-    const machine = this.#machine;
+    const machine = this.machine;
     const cpu = machine.cpus[thread.cpu];
     const was_current = thread.state === RUNNING;
     if (was_current) machine.offCpu(cpu, thread, READY);
@@ -448,19 +453,19 @@ export class SimEnclave implements EnclaveControl {
   }
 
   #startTicks(): void {
-    this.tick_generation = this.#machine.newGeneration();
+    this.tick_generation = this.machine.newGeneration();
     const wanted = this.tunable("deliver_ticks") !== 0 || this.tunable("commit_at_tick") !== 0;
     if (!wanted && this.#rule("message.ticks_off")) return;
-    const { costs } = this.#machine.options;
+    const { costs } = this.machine.options;
     for (const id of this.#cpus) {
-      const at_ns = this.#machine.now_ns + costs.tick_ns;
-      this.#machine.events.push(at_ns, EVENT_TICK, id, this.tick_generation);
+      const at_ns = this.machine.now_ns + costs.tick_ns;
+      this.machine.events.push(at_ns, EVENT_TICK, id, this.tick_generation);
     }
   }
 
   /** A tick on a CPU of the enclave. */
   tick(cpu: { readonly id: number }): void {
-    const machine = this.#machine;
+    const machine = this.machine;
     const target = machine.cpus[cpu.id];
     const deliver = this.tunable("deliver_ticks") !== 0 || !this.#rule("message.ticks_off");
     if (deliver) machine.messages.tick(target);
@@ -471,7 +476,7 @@ export class SimEnclave implements EnclaveControl {
   #armTimeout(): void {
     const timeout_ms = this.tunable("runnable_timeout");
     if (timeout_ms === 0 || this.#destroyed) return;
-    const { events, now_ns } = this.#machine;
+    const { events, now_ns } = this.machine;
     const timeout_ns = timeout_ms * MILLISECOND_NS;
     const due_ns = (this.ready.first?.ready_since_ns ?? now_ns) + timeout_ns;
     // Already over only without the rule that destroys: then one timeout later.
@@ -482,7 +487,7 @@ export class SimEnclave implements EnclaveControl {
   checkRunnableTimeout(): void {
     const timeout_ns = this.tunable("runnable_timeout") * MILLISECOND_NS;
     const oldest = this.ready.first;
-    const waited_ns = oldest === null ? 0 : this.#machine.now_ns - oldest.ready_since_ns;
+    const waited_ns = oldest === null ? 0 : this.machine.now_ns - oldest.ready_since_ns;
     if (timeout_ns > 0 && waited_ns >= timeout_ns && this.#rule("timeout.destroy")) {
       const waited_ms = Math.round(waited_ns / MILLISECOND_NS);
       this.#destroy(`runnable_timeout: thread ${oldest?.tid} waited ${waited_ms} ms for a CPU`);
@@ -513,16 +518,16 @@ export class SimEnclave implements EnclaveControl {
       for (const thread of [...this.tasks.values()]) this.#fallBack(thread);
     }
     for (const id of this.#cpus) {
-      const cpu = this.#machine.cpus[id];
+      const cpu = this.machine.cpus[id];
       if (this.#rule("destroy.cpus")) cpu.enclave = null;
-      this.#machine.resched(cpu);
+      this.machine.resched(cpu);
     }
     this.on_destroyed?.(reason);
   }
 
   /** A thread goes on under the default class. */
   #fallBack(thread: SimThread): void {
-    const machine = this.#machine;
+    const machine = this.machine;
     const cpu = machine.cpus[thread.cpu];
     if (thread.state === RUNNING) machine.offCpu(cpu, thread, READY);
     machine.unlist(thread);

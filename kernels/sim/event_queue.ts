@@ -3,7 +3,7 @@
  * were scheduled, so that equal times do not depend on anything but the run itself.
  *
  * Most events come microseconds after they were scheduled. Those of the next {@linkcode SPAN_NS}
- * wait in buckets of half a microsecond, each a short sorted list: to schedule and to take one
+ * wait in buckets of a microsecond, each a short sorted list: to schedule and to take one
  * costs the same however many wait. Later ones wait in a heap, and move over when the window
  * reaches them.
  *
@@ -11,8 +11,8 @@
  */
 import { FarEvents } from "./far_events.ts";
 
-const BUCKET_NS = 512;
-const BUCKET_COUNT = 256;
+const BUCKET_NS = 1024;
+const BUCKET_COUNT = 2048;
 const BUCKET_MASK = BUCKET_COUNT - 1;
 const BIT_WORDS = BUCKET_COUNT / 32;
 /** How far the window of the buckets reaches. */
@@ -26,7 +26,12 @@ const LAST = BUCKET_COUNT;
 const IN_USE = 2 * BUCKET_COUNT;
 const SLOTS = IN_USE + BIT_WORDS;
 /** Words of a slot: the one behind it in its bucket or among the free ones, kind, a, b. */
-const SLOT_WORDS = 4;
+const SLOT_SHIFT = 2;
+const SLOT_WORDS = 1 << SLOT_SHIFT;
+
+// A first value of the right kind: V8 then knows the kind of the field for good.
+const NO_WORDS = new Int32Array(0);
+const NO_DOUBLES = new Float64Array(0);
 
 /** The queue; an event is a time and three integers of 32 bits. */
 export class EventQueue {
@@ -40,7 +45,7 @@ export class EventQueue {
   b = 0;
   /** Time of the next event in ns, or Infinity. */
   next_ns: number = Infinity;
-  #capacity: number;
+  #capacity: number = 0;
   /** Slot of the next event if it is in a bucket, else NONE. */
   #next = NONE;
   #free = 0;
@@ -50,9 +55,9 @@ export class EventQueue {
   #window_start_ns: number = NaN;
   #bucket_end_ns: number = NaN;
   #window_end_ns: number = NaN;
-  #words: Int32Array;
-  #times: Float64Array;
-  readonly #far: FarEvents;
+  #words: Int32Array = NO_WORDS;
+  #times: Float64Array = NO_DOUBLES;
+  declare private readonly far: FarEvents;
 
   /**
    * Makes an empty queue.
@@ -65,7 +70,7 @@ export class EventQueue {
     this.#words.fill(NONE, 0, IN_USE);
     this.#times = new Float64Array(capacity);
     this.#linkFree(0);
-    this.#far = new FarEvents(capacity);
+    this.far = new FarEvents(capacity);
     this.#moveWindow(0);
   }
 
@@ -92,7 +97,7 @@ export class EventQueue {
   /** Kind of the next event, or −1. */
   nextKind(): number {
     if (this.next_ns === Infinity) return -1;
-    const slot = this.#next >= 0 ? this.#next : this.#far.nextSlot();
+    const slot = this.#next >= 0 ? this.#next : this.far.nextSlot();
     return this.#words[SLOTS + slot * SLOT_WORDS + 1];
   }
 
@@ -101,14 +106,22 @@ export class EventQueue {
     const slot = this.#free;
     if (slot === this.#capacity) this.#grow();
     const words = this.#words;
-    const at = SLOTS + slot * SLOT_WORDS;
+    const at = (SLOTS + (slot << SLOT_SHIFT)) | 0;
     this.#free = words[at];
     words[at + 1] = kind | 0;
     words[at + 2] = a | 0;
     words[at + 3] = b | 0;
     this.#times[slot] = time_ns;
-    if (time_ns < this.#window_end_ns) this.#insert(slot, time_ns);
-    else this.#far.push(slot, time_ns);
+    if (time_ns < this.#window_end_ns) {
+      this.#insert(slot, time_ns);
+      // Of equal times the one that is there already comes first.
+      if (time_ns < this.next_ns) {
+        this.next_ns = time_ns;
+        this.#next = slot;
+      }
+      return;
+    }
+    this.far.push(slot, time_ns);
     if (time_ns < this.next_ns) this.next_ns = time_ns;
   }
 
@@ -123,14 +136,14 @@ export class EventQueue {
       ? this.#bucket
       : (time_ns / BUCKET_NS) & BUCKET_MASK;
     const last = words[LAST + bucket];
-    const at = SLOTS + slot * SLOT_WORDS;
+    const at = (SLOTS + (slot << SLOT_SHIFT)) | 0;
     if (last < 0) {
       words[FIRST + bucket] = slot;
       words[LAST + bucket] = slot;
       words[at] = NONE;
       words[IN_USE + (bucket >> 5)] |= 1 << (bucket & 31);
     } else if (times[last] <= time_ns) {
-      words[SLOTS + last * SLOT_WORDS] = slot;
+      words[(SLOTS + (last << SLOT_SHIFT)) | 0] = slot;
       words[LAST + bucket] = slot;
       words[at] = NONE;
     } else {
@@ -138,14 +151,12 @@ export class EventQueue {
       let link = FIRST + bucket;
       let after = words[link];
       while (times[after] <= time_ns) {
-        link = SLOTS + after * SLOT_WORDS;
+        link = (SLOTS + (after << SLOT_SHIFT)) | 0;
         after = words[link];
       }
       words[link] = slot;
       words[at] = after;
     }
-    const next = this.#next;
-    if (next < 0 || time_ns < times[next]) this.#next = slot;
   }
 
   /** Takes the next event into {@linkcode kind}, {@linkcode a} and {@linkcode b}. */
@@ -156,7 +167,7 @@ export class EventQueue {
     const words = this.#words;
     const slot = this.#next;
     const bucket = this.#bucket;
-    const at = SLOTS + slot * SLOT_WORDS;
+    const at = (SLOTS + (slot << SLOT_SHIFT)) | 0;
     this.kind = words[at + 1];
     this.a = words[at + 2];
     this.b = words[at + 3];
@@ -174,7 +185,7 @@ export class EventQueue {
     this.#next = next;
     // Not one expression: its value would be boxed on the way.
     if (next >= 0) this.next_ns = this.#times[next];
-    else this.next_ns = this.#far.nextTimeNs();
+    else this.next_ns = this.far.nextTimeNs();
   }
 
   /** Lets the window begin with the bucket of a time; what is before its new end moves over. */
@@ -185,9 +196,12 @@ export class EventQueue {
     this.#bucket_end_ns = start * BUCKET_NS + BUCKET_NS;
     this.#window_end_ns = end_ns;
     this.#bucket = start & BUCKET_MASK;
-    const far = this.#far;
+    const far = this.far;
     for (let far_ns = far.nextTimeNs(); far_ns < end_ns; far_ns = far.nextTimeNs()) {
-      this.#insert(far.pop(), far_ns);
+      const slot = far.pop();
+      this.#insert(slot, far_ns);
+      // Those in buckets come before all that were beyond the window.
+      if (this.#next < 0) this.#next = slot;
     }
   }
 

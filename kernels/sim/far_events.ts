@@ -5,13 +5,17 @@
  * @module
  */
 
+// A first value of the right kind: V8 then knows the kind of the field for good.
+const NO_WORDS = new Int32Array(0);
+const NO_DOUBLES = new Float64Array(0);
+
 /** The heap. */
 export class FarEvents {
   #size = 0;
   #next_order = 0;
-  #slots: Int32Array;
-  #times: Float64Array;
-  #orders: Float64Array;
+  #slots: Int32Array = NO_WORDS;
+  #times: Float64Array = NO_DOUBLES;
+  #orders: Float64Array = NO_DOUBLES;
 
   /**
    * Makes an empty heap.

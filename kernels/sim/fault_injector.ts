@@ -22,10 +22,10 @@ const { DEAD, MODE_GHOST, READY, SLEEPING } = states;
 
 /** Injects faults into a machine. */
 export class FaultInjector {
-  readonly #machine: SimMachine;
-  readonly #faults: FaultTable;
+  declare private readonly machine: SimMachine;
+  declare private readonly faults: FaultTable;
   /** False if no fault point is on; no hook needs to be called then. */
-  readonly enabled: boolean;
+  declare readonly enabled: boolean;
 
   /**
    * Makes the injector of one machine.
@@ -33,17 +33,17 @@ export class FaultInjector {
    * @param machine The machine to disturb.
    */
   constructor(machine: SimMachine) {
-    this.#machine = machine;
-    this.#faults = machine.options.faults;
-    this.enabled = this.#faults.any;
+    this.machine = machine;
+    this.faults = machine.options.faults;
+    this.enabled = this.faults.any;
   }
 
   /** Before an agent's step. */
   beforeStep(agent: SimAgent): void {
-    const faults = this.#faults;
+    const faults = this.faults;
     if (agent.driver !== null && faults.roll("agent_replaced")) agent.driver.replace();
-    if (faults.roll("timer_message")) this.#machine.messages.timerExpired(agent, 77, 99);
-    if (faults.roll("unknown_message")) this.#machine.messages.unknown(agent);
+    if (faults.roll("timer_message")) this.machine.messages.timerExpired(agent, 77, 99);
+    if (faults.roll("unknown_message")) this.machine.messages.unknown(agent);
   }
 
   /** Between an agent's decision and its local commit. */
@@ -54,50 +54,50 @@ export class FaultInjector {
       cpu_data[base + TXN_GTID_WORD],
       cpu_data[base + TXN_GTID_WORD + 1],
     );
-    if (target !== undefined && this.#faults.roll("txn_target_stale")) {
-      this.#machine.messages.taskAffinityChanged(target);
+    if (target !== undefined && this.faults.roll("txn_target_stale")) {
+      this.machine.messages.taskAffinityChanged(target);
     }
-    if (this.#faults.roll("txn_cpu_unavail")) this.#compete(agent.cpu, 20_000);
+    if (this.faults.roll("txn_cpu_unavail")) this.#compete(agent.cpu, 20_000);
   }
 
   /** During a call from an agent's step. */
   duringCall(): void {
-    let ns = this.#machine.options.costs.syscall_ns;
-    if (this.enabled && this.#faults.roll("call_interleave")) ns += this.#faults.below(50_000);
-    this.#machine.advance(ns);
+    let ns = this.machine.options.costs.syscall_ns;
+    if (this.enabled && this.faults.roll("call_interleave")) ns += this.faults.below(50_000);
+    this.machine.advance(ns);
   }
 
   /** Before a policy reads a kernel word. */
   beforeRead(): void {
-    const faults = this.#faults;
-    if (faults.roll("read_interleave")) this.#machine.advance(faults.below(20_000));
+    const faults = this.faults;
+    if (faults.roll("read_interleave")) this.machine.advance(faults.below(20_000));
     if (faults.chance("read_task_preempt")) this.#preemptSomeone();
   }
 
   #preemptSomeone(): void {
-    const { cpus } = this.#machine;
-    const first = this.#faults.below(cpus.length);
+    const { cpus } = this.machine;
+    const first = this.faults.below(cpus.length);
     for (let count = 0; count < cpus.length; count++) {
       const cpu = cpus[(first + count) % cpus.length];
       if (cpu.mode !== MODE_GHOST) continue;
-      this.#faults.hit("read_task_preempt");
+      this.faults.hit("read_task_preempt");
       return this.#compete(cpu.id, 5_000);
     }
   }
 
   /** How long a RUN action really is, in ns. */
   runNs(ns: number): number {
-    return this.#faults.roll("task_long_run") ? ns * 10 : ns;
+    return this.faults.roll("task_long_run") ? ns * 10 : ns;
   }
 
   /** How long a SLEEP action really is, in ns. */
   sleepNs(ns: number): number {
-    return this.#faults.roll("task_sleep_short") ? 1 : ns;
+    return this.faults.roll("task_sleep_short") ? 1 : ns;
   }
 
   /** A thread of the default class that wants one CPU for a while. */
   #compete(cpu_id: number, ns: number): void {
-    const machine = this.#machine;
+    const machine = this.machine;
     const thread = machine.spawn(() => competitor(ns), "competitor");
     if (thread.cpu === cpu_id) return;
     // It was placed by load; it insists on its CPU.
@@ -114,8 +114,8 @@ export class FaultInjector {
   /** A thread got a CPU: plan what will happen to it. */
   threadStarted(cpu: SimCpu, thread: SimThread): void {
     if (thread.enclave === null) return;
-    const faults = this.#faults;
-    const machine = this.#machine;
+    const faults = this.faults;
+    const machine = this.machine;
     const soon_ns = machine.now_ns + 1 + faults.below(200_000);
     if (faults.roll("task_preempt_early")) {
       machine.at(soon_ns, () => this.#compete(cpu.id, 50_000));
@@ -137,23 +137,23 @@ export class FaultInjector {
   }
 
   #wakeAgent(cpu_id: number): void {
-    const { agent } = this.#machine.cpus[cpu_id];
+    const { agent } = this.machine.cpus[cpu_id];
     if (agent === null || agent.wantsCpu()) return;
-    this.#faults.hit("agent_spurious_wake");
+    this.faults.hit("agent_spurious_wake");
     agent.wake();
   }
 
   /** An agent's thread blocks for a while, as in a page fault. */
   #blockAgent(cpu_id: number): void {
-    const { agent } = this.#machine.cpus[cpu_id];
+    const { agent } = this.machine.cpus[cpu_id];
     if (agent === null || agent.inStep()) return;
-    this.#faults.hit("agent_runnability");
-    agent.sleepFor(1 + this.#faults.below(500_000));
+    this.faults.hit("agent_runnability");
+    agent.sleepFor(1 + this.faults.below(500_000));
   }
 
   #planChange(thread: SimThread, soon_ns: number): void {
-    const faults = this.#faults;
-    const machine = this.#machine;
+    const faults = this.faults;
+    const machine = this.machine;
     if (faults.chance("task_affinity_flip")) {
       machine.at(soon_ns, () => this.#flipAffinity(thread));
     }
@@ -163,33 +163,33 @@ export class FaultInjector {
 
   #flipAffinity(thread: SimThread): void {
     if (thread.enclave === null || thread.state === DEAD) return;
-    this.#faults.hit("task_affinity_flip");
-    this.#machine.messages.taskAffinityChanged(thread);
-    this.#machine.at(this.#machine.now_ns + 1, () => {
-      if (thread.state !== DEAD) this.#machine.messages.taskAffinityChanged(thread);
+    this.faults.hit("task_affinity_flip");
+    this.machine.messages.taskAffinityChanged(thread);
+    this.machine.at(this.machine.now_ns + 1, () => {
+      if (thread.state !== DEAD) this.machine.messages.taskAffinityChanged(thread);
     });
   }
 
   #changeNice(thread: SimThread): void {
     if (thread.enclave === null || thread.state === DEAD) return;
-    this.#faults.hit("task_nice_change");
-    thread.nice = this.#faults.below(40) - 20;
-    this.#machine.messages.taskPriorityChanged(thread);
+    this.faults.hit("task_nice_change");
+    thread.nice = this.faults.below(40) - 20;
+    this.machine.messages.taskPriorityChanged(thread);
   }
 
   /** A running thread gives its CPU to a sleeping one of the enclave, and sleeps for a while. */
   #switchto(thread: SimThread): void {
-    const cpu = this.#machine.cpus[thread.cpu];
+    const cpu = this.machine.cpus[thread.cpu];
     if (cpu.current !== thread || cpu.mode !== MODE_GHOST) return;
     const target = sleeperBeside(thread);
     if (target === null) return;
-    this.#faults.hit("task_switchto");
-    interruptWithSwitchto(this.#machine, cpu, thread, target, 1 + this.#faults.below(100_000));
+    this.faults.hit("task_switchto");
+    interruptWithSwitchto(this.machine, cpu, thread, target, 1 + this.faults.below(100_000));
   }
 
   #planEnd(thread: SimThread, soon_ns: number): void {
-    const faults = this.#faults;
-    const machine = this.#machine;
+    const faults = this.faults;
+    const machine = this.machine;
     if (faults.chance("task_departs")) {
       machine.at(soon_ns, () => this.#depart(thread, "task_departs"));
     }
@@ -206,25 +206,25 @@ export class FaultInjector {
 
   #kill(victim: SimThread | null, fault: FaultName): void {
     if (victim === null) return;
-    this.#faults.hit(fault);
-    this.#machine.exit(victim);
+    this.faults.hit(fault);
+    this.machine.exit(victim);
   }
 
   #depart(thread: SimThread | null, fault: FaultName): void {
     if (thread === null || thread.enclave === null || thread.state === DEAD) return;
     const { enclave } = thread;
-    this.#faults.hit(fault);
+    this.faults.hit(fault);
     enclave.depart(thread);
-    const again = this.#faults.roll("task_rejoins") ? 1 : 1_000_000;
-    this.#machine.at(this.#machine.now_ns + again, () => {
+    const again = this.faults.roll("task_rejoins") ? 1 : 1_000_000;
+    this.machine.at(this.machine.now_ns + again, () => {
       if (thread.state !== DEAD && !enclave.isDestroyed()) enclave.join(thread.tid);
     });
   }
 
   #fork(parent: SimThread): void {
     if (parent.enclave === null || parent.state === DEAD) return;
-    this.#faults.hit("task_forks");
-    this.#machine.spawn(() => shortLife(), "child", parent);
+    this.faults.hit("task_forks");
+    this.machine.spawn(() => shortLife(), "child", parent);
   }
 }
 

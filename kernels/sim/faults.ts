@@ -64,7 +64,7 @@ export class FaultTable {
   readonly hits: Float64Array = new Float64Array(FAULT_NAMES.length);
   readonly #rates: Float64Array = new Float64Array(FAULT_NAMES.length);
   readonly #index = new Map<FaultName, number>(FAULT_NAMES.map((name, index) => [name, index]));
-  readonly #prng: Prng;
+  declare private readonly prng: Prng;
   // Asked at every opportunity, millions of times a second: one look when nothing is on.
   #active = false;
 
@@ -75,7 +75,7 @@ export class FaultTable {
    * @param rates Chance of each fault point per opportunity, in 1/10000; absent means never.
    */
   constructor(prng: Prng, rates: Readonly<Partial<Record<FaultName, number>>>) {
-    this.#prng = prng;
+    this.prng = prng;
     for (const [name, rate] of Object.entries(rates)) {
       this.#rates[this.index(name as FaultName)] = rate;
       if (rate > 0) this.#active = true;
@@ -108,7 +108,7 @@ export class FaultTable {
   chance(name: FaultName): boolean {
     if (!this.#active) return false;
     const rate = this.#rates[this.#index.get(name) as number];
-    return rate !== 0 && this.#prng.below(RATE_ONE) < rate;
+    return rate !== 0 && this.prng.below(RATE_ONE) < rate;
   }
 
   /** Counts a hit of a fault point that somebody else decided on. */
@@ -124,6 +124,6 @@ export class FaultTable {
 
   /** A random number of the faults' own generator. */
   below(bound: number): number {
-    return this.#prng.below(bound);
+    return this.prng.below(bound);
   }
 }

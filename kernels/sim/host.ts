@@ -32,41 +32,41 @@ export interface PolicyFailure {
 }
 
 class SimDriver implements AgentDriver {
-  policy: Policy;
-  readonly #host: SimPolicyHost;
-  readonly #agent: SimAgent;
-  #meter: StepMeter;
+  declare policy: Policy;
+  declare private readonly host: SimPolicyHost;
+  declare private readonly agent: SimAgent;
+  declare private meter: StepMeter;
 
   constructor(host: SimPolicyHost, agent: SimAgent) {
-    this.#host = host;
-    this.#agent = agent;
+    this.host = host;
+    this.agent = agent;
     const context = host.enclave.context(agent);
     this.policy = host.enclave.policy.create(context);
-    this.#meter = new StepMeter(context);
+    this.meter = new StepMeter(context);
   }
 
   step(): Verdict {
-    return this.#meter.step(this.policy);
+    return this.meter.step(this.policy);
   }
 
   replace(): void {
-    const context: AgentContext = this.#host.enclave.context(this.#agent);
-    this.policy = this.#host.enclave.policy.create(context);
-    this.#meter = new StepMeter(context);
+    const context: AgentContext = this.host.enclave.context(this.agent);
+    this.policy = this.host.enclave.policy.create(context);
+    this.meter = new StepMeter(context);
   }
 
   failed(error: unknown): void {
-    this.#host.fail(this.#agent.cpu, error);
+    this.host.fail(this.agent.cpu, error);
   }
 }
 
 /** The agents of one policy on one enclave. */
 export class SimPolicyHost {
   /** The enclave with the policy on it. */
-  readonly enclave: PolicyEnclave;
+  declare readonly enclave: PolicyEnclave;
   /** Set once the policy was stopped. */
   failure: PolicyFailure | null = null;
-  readonly #control: SimEnclave;
+  declare private readonly control: SimEnclave;
   readonly #drivers: SimDriver[] = [];
   readonly #agents: SimAgent[] = [];
 
@@ -82,7 +82,7 @@ export class SimPolicyHost {
     policy: PolicyDefinition,
     options: PolicyEnclaveOptions & { readonly snapshot?: Snapshot } = {},
   ) {
-    this.#control = control;
+    this.control = control;
     this.enclave = new PolicyEnclave(kernel, control, policy, options);
     try {
       for (const cpu of control.cpus()) {
@@ -141,13 +141,13 @@ export class SimPolicyHost {
     const dump = this.dump(DUMP_ALL_TASKS | DUMP_EMPTY_RUNQUEUES);
     this.failure = { cpu, error, dump };
     const text = error instanceof Error ? error.message : String(error);
-    this.#control.abandon(`policy failed on CPU ${cpu}: ${text}`);
+    this.control.abandon(`policy failed on CPU ${cpu}: ${text}`);
   }
 
   /** The agents leave; the enclave and its tasks stay for the next agents (upgrade). */
   leave(): void {
     for (const agent of this.#agents) agent.leave();
     this.enclave.close();
-    for (const agent of this.#agents) this.#control.freeStatusWord(agent.status_index);
+    for (const agent of this.#agents) this.control.freeStatusWord(agent.status_index);
   }
 }

@@ -14,11 +14,9 @@ import * as states from "./thread.ts";
 // Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
 const { GHOST_SW_TASK_ONCPU } = abi_constants;
 const {
-  EVENT_AGENT_STEP,
   EVENT_AGENT_WAKE,
   EVENT_GREEDY,
   EVENT_RESCHED,
-  EVENT_SEGMENT_END,
   EVENT_SLICE_END,
   EVENT_TICK,
   EVENT_TIMER,
@@ -36,30 +34,44 @@ function broken(machine: SimMachine, text: string): never {
  */
 export function checkEvent(machine: SimMachine, kind: number, a: number): void {
   switch (kind) {
-    case EVENT_SEGMENT_END:
-    case EVENT_WAKE: {
-      const thread = machine.threads[a - machine.first_tid];
-      checkThread(machine, thread);
-      const cpu = machine.cpus[thread.cpu];
-      if (!cpu.is_touched) checkCpu(machine, cpu);
-      break;
-    }
-    case EVENT_AGENT_STEP:
+    case EVENT_WAKE:
+      return checkThreadEvent(machine, machine.threads[a - machine.first_tid]);
     case EVENT_AGENT_WAKE:
     case EVENT_RESCHED:
     case EVENT_SLICE_END:
     case EVENT_TICK:
     case EVENT_GREEDY:
-    case EVENT_TIMER: {
-      const cpu = machine.cpus[a];
-      if (!cpu.is_touched) checkCpu(machine, cpu);
-      break;
-    }
+    case EVENT_TIMER:
+      return checkCpuEvent(machine, machine.cpus[a]);
     default:
       // A call or a timeout is about no CPU in particular: what it touched is in the list.
+      checkTouched(machine);
   }
-  for (let cpu = machine.first_touched; cpu !== null; cpu = machine.first_touched) {
-    machine.first_touched = cpu.next_touched;
+}
+
+/** {@linkcode checkEvent} for an event that was about a thread. */
+export function checkThreadEvent(machine: SimMachine, thread: SimThread): void {
+  checkThread(machine, thread);
+  checkCpuEvent(machine, machine.cpus[thread.cpu]);
+}
+
+/** {@linkcode checkEvent} for an event that was about a CPU. */
+export function checkCpuEvent(machine: SimMachine, cpu: SimCpu): void {
+  if (machine.own_cpu >= 0) {
+    const own = machine.cpus[machine.own_cpu];
+    machine.own_cpu = -1;
+    if (own.is_touched) {
+      own.is_touched = false;
+      if (own !== cpu) checkCpu(machine, own);
+    }
+  }
+  if (!cpu.is_touched) checkCpu(machine, cpu);
+  if (machine.touched_count > 0) checkTouched(machine);
+}
+
+function checkTouched(machine: SimMachine): void {
+  while (machine.touched_count > 0) {
+    const cpu = machine.cpus[machine.touched[--machine.touched_count]];
     cpu.is_touched = false;
     checkCpu(machine, cpu);
   }

@@ -6,18 +6,16 @@
  * @module
  */
 import * as abi_constants from "../../ffi/abi/constants.ts";
-import type { Abi } from "../../ffi/abi/abi.ts";
 import { InvariantError } from "../../lib/invariant.ts";
 import type { SimAgent } from "./agent.ts";
-import type { SimCosts } from "./costs.ts";
+import * as default_class from "./default_class.ts";
 import type { SimEnclave } from "./enclave.ts";
 import * as events from "./event_kinds.ts";
 import { EventQueue } from "./event_queue.ts";
-import type { FaultTable } from "./faults.ts";
 import { FaultInjector } from "./fault_injector.ts";
 import * as invariants from "./invariants.ts";
+import { type MachineCounters, type MachineOptions, noCounts } from "./machine_options.ts";
 import { Messages } from "./messages.ts";
-import type { RuleName } from "./rules.ts";
 import type { ActionSource, Script } from "./actions.ts";
 import * as script_runner from "./script_runner.ts";
 import { type CpuMode, SimCpu, SimThread, type ThreadState } from "./thread.ts";
@@ -25,8 +23,9 @@ import * as states from "./thread.ts";
 import type { SimTrace } from "./trace.ts";
 
 // Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
+const { chooseDefaultCpu } = default_class;
 const { continueScript, finishExit } = script_runner;
-const { checkEvent } = invariants;
+const { checkCpuEvent, checkEvent, checkThreadEvent } = invariants;
 const { ELIDE_PREEMPT, GHOST_SW_TASK_ONCPU, GHOST_SW_TASK_RUNNABLE, RTLA_ON_IDLE } = abi_constants;
 const {
   EVENT_AGENT_STEP,
@@ -49,38 +48,12 @@ const SHOWS_FREE = 0;
 const SHOWS_BUSY = 1;
 const SHOWS_IN_THE_WAY = 2;
 
+const FIRST_TID = 1000;
+/** Events that {@linkcode SimMachine.runLive} handles in one go. */
+const BATCH = 64;
+
 /** Deepest nesting of agents' steps within one another's calls. */
 const NESTING_MAX = 3;
-
-/** Parameters of a machine. */
-export interface MachineOptions {
-  /** ABI that the kernel speaks. */
-  readonly abi: Abi;
-  /** What operations cost. */
-  readonly costs: SimCosts;
-  /** Number of CPUs. */
-  readonly cpu_count: number;
-  /** Number of NUMA nodes. */
-  readonly node_count: number;
-  /** Fault points and their hits. */
-  readonly faults: FaultTable;
-  /** Whether a rule of the kernel is in force; mutants lack one. */
-  readonly has_rule: (name: RuleName) => boolean;
-}
-
-/** Counters of a run. */
-export interface MachineCounters {
-  /** Context switches. */
-  switch_count: number;
-  /** Messages produced. */
-  message_count: number;
-  /** Transactions committed. */
-  commit_count: number;
-  /** Transactions refused. */
-  refused_count: number;
-  /** Agents' steps. */
-  step_count: number;
-}
 
 /** CPUs, threads and time. */
 export class SimMachine {
@@ -89,11 +62,11 @@ export class SimMachine {
   /** Pending events. */
   readonly events: EventQueue = new EventQueue(1024);
   /** The CPUs by number. */
-  readonly cpus: readonly SimCpu[];
+  declare readonly cpus: readonly SimCpu[];
   /** All threads that ever were, by tid − {@linkcode first_tid}. */
   readonly threads: SimThread[] = [];
   /** tid of the first thread. */
-  readonly first_tid = 1000;
+  readonly first_tid: number = FIRST_TID;
   /** Threads that have not exited. */
   live_count = 0;
   /** Observer, if any. */
@@ -101,23 +74,21 @@ export class SimMachine {
   /** Called with the time from wake-up to running of each ghOSt thread, in ns. */
   on_latency: ((thread: SimThread, latency_ns: number) => void) | null = null;
   /** Counters of the run so far. */
-  readonly counters: MachineCounters = {
-    switch_count: 0,
-    message_count: 0,
-    commit_count: 0,
-    refused_count: 0,
-    step_count: 0,
-  };
+  readonly counters: MachineCounters = noCounts();
   /** Parameters. */
-  readonly options: MachineOptions;
+  declare readonly options: MachineOptions;
   /** What user space is told. */
-  readonly messages: Messages;
+  declare readonly messages: Messages;
   /** A ghOSt thread that waits longer for a CPU was forgotten by its policy. */
   forgotten_after_ns: number = Infinity;
-  /** CPUs that the present event looked at, linked; checked when it is over. */
-  first_touched: SimCpu | null = null;
+  /** CPUs that the present event looked at; checked when it is over. */
+  declare readonly touched: Int32Array;
+  /** Number of these CPUs. */
+  touched_count = 0;
+  /** The CPU that the present event is about: it is checked anyway, and not in the list; or −1. */
+  own_cpu: number = -1;
   /** Fault points that act on threads. */
-  readonly injector: FaultInjector;
+  declare readonly injector: FaultInjector;
   /** Enclave of each queue that is open; a queue's number is unique on the machine. */
   readonly queue_owners: Map<number, SimEnclave> = new Map();
   /** Number of the next queue. */
@@ -139,6 +110,7 @@ export class SimMachine {
     // Not from the start: V8 would keep a small integer in the field until times grow.
     this.now_ns = 0;
     this.cpus = Array.from({ length: options.cpu_count }, (_, id) => new SimCpu(id));
+    this.touched = new Int32Array(options.cpu_count);
     this.messages = new Messages(this);
     this.injector = new FaultInjector(this);
   }
@@ -155,7 +127,7 @@ export class SimMachine {
 
   /** The thread with a tid, dead or alive. */
   thread(tid: number): SimThread | undefined {
-    return this.threads[tid - this.first_tid];
+    return this.threads[tid - FIRST_TID];
   }
 
   /**
@@ -194,15 +166,31 @@ export class SimMachine {
 
   /** Handles all events up to a time, then sets the clock to it. */
   runUntil(time_ns: number): void {
-    while (this.events.next_ns <= time_ns && this.events.next_ns < Infinity) this.#next();
+    while (this.events.next_ns <= time_ns && this.events.next_ns < Infinity) this.#handle(1);
     if (time_ns !== Infinity && time_ns > this.now_ns) this.now_ns = time_ns;
+  }
+
+  /**
+   * Handles events while threads live.
+   *
+   * @param event_count Events at most.
+   * @param until_ns Stops within {@linkcode BATCH} events of this time.
+   * @returns How many of `event_count` are left: no thread lives, nothing is pending, or the time
+   * is over.
+   */
+  runLive(event_count: number, until_ns: number): number {
+    let left = event_count;
+    while (left > 0 && this.live_count > 0 && this.events.next_ns !== Infinity) {
+      const count = left < BATCH ? left : BATCH;
+      left -= count - this.#handle(count);
+      if (this.now_ns > until_ns) break;
+    }
+    return left;
   }
 
   /** Handles one event; false if there is none. */
   runOne(): boolean {
-    if (this.events.next_ns === Infinity) return false;
-    this.#next();
-    return true;
+    return this.#handle(1) === 0;
   }
 
   /**
@@ -214,35 +202,66 @@ export class SimMachine {
     const until = this.now_ns + ns;
     if (this.#nesting < NESTING_MAX) {
       this.#nesting++;
-      while (this.events.next_ns <= until) this.#next();
+      // What happens meanwhile is an event of its own.
+      const own = this.cpus[this.own_cpu];
+      this.own_cpu = -1;
+      if (own !== undefined && own.is_touched) this.touched[this.touched_count++] = own.id;
+      while (this.events.next_ns <= until) this.#handle(1);
       this.#nesting--;
     }
     if (until > this.now_ns) this.now_ns = until;
   }
 
-  #next(): void {
+  /**
+   * Handles events; with more than one it stops once no thread lives. V8 compiles this into one
+   * piece with nearly all that an event does.
+   *
+   * @param event_count Events at most.
+   * @returns How many of them are left.
+   */
+  #handle(event_count: number): number {
     const { events } = this;
-    const time_ns = events.next_ns;
-    if (time_ns > this.now_ns) this.now_ns = time_ns;
-    events.pop();
-    const { kind, a, b } = events;
-    // More than half of all events: apart from the others, so that their call is saved.
-    if (kind === EVENT_SEGMENT_END) this.#segmentEnd(this.threads[a - this.first_tid], b);
-    else this.#handle(kind, a, b);
-    checkEvent(this, kind, a);
+    let left = event_count;
+    while (left > 0 && events.next_ns !== Infinity) {
+      left--;
+      const time_ns = events.next_ns;
+      if (time_ns > this.now_ns) this.now_ns = time_ns;
+      events.pop();
+      const { kind, a, b } = events;
+      // Nearly all events: apart from the others, so that they are told apart once.
+      if (kind === EVENT_SEGMENT_END) {
+        const thread = this.threads[a - FIRST_TID];
+        this.#own(this.cpus[thread.cpu]);
+        this.#segmentEnd(thread, b);
+        checkThreadEvent(this, thread);
+      } else if (kind === EVENT_AGENT_STEP) {
+        const cpu = this.cpus[a];
+        this.#own(cpu);
+        cpu.agent?.beginStep(b);
+        checkCpuEvent(this, cpu);
+      } else {
+        this.#handleRare(kind, a, b);
+        checkEvent(this, kind, a);
+      }
+      if (this.live_count === 0) break;
+    }
+    return left;
   }
 
-  #handle(kind: number, a: number, b: number): void {
+  /** The present event is about a CPU; one that is in the list already stays there. */
+  #own(cpu: SimCpu): void {
+    if (!cpu.is_touched) this.own_cpu = cpu.id;
+  }
+
+  #handleRare(kind: number, a: number, b: number): void {
     switch (kind) {
       case EVENT_WAKE: {
-        const thread = this.threads[a - this.first_tid];
+        const thread = this.threads[a - FIRST_TID];
         if (b === thread.event_generation && thread.state === SLEEPING) {
           this.wake(thread, thread.cpu);
         }
         return;
       }
-      case EVENT_AGENT_STEP:
-        return this.cpus[a].agent?.beginStep(b);
       case EVENT_RESCHED:
         return this.resched(this.cpus[a]);
       case EVENT_SLICE_END:
@@ -306,24 +325,11 @@ export class SimMachine {
       this.messages.taskWoken(thread, waker_cpu);
       return;
     }
-    const cpu = this.#chooseDefaultCpu(thread);
+    const cpu = chooseDefaultCpu(this.cpus, thread);
     thread.cpu = cpu.id;
     cpu.waiting.push(thread);
     this.updateAvailability(cpu);
     this.resched(cpu);
-  }
-
-  /** The CPU a default-class thread waits on: its last one, else the least loaded. */
-  #chooseDefaultCpu(thread: SimThread): SimCpu {
-    const last = this.cpus[thread.cpu];
-    if (last.online && thread.mayUse(last.id) && defaultLoad(last) === 0) return last;
-    let best: SimCpu | null = null;
-    for (const cpu of this.cpus) {
-      if (!cpu.online || !thread.mayUse(cpu.id)) continue;
-      if (best === null || defaultLoad(cpu) < defaultLoad(best)) best = cpu;
-      if (defaultLoad(cpu) === 0) break;
-    }
-    return best ?? last;
   }
 
   /** Tells the agent of a CPU whether ghOSt threads may use it, and whether it is in the way. */
@@ -340,8 +346,8 @@ export class SimMachine {
   #touch(cpu: SimCpu): void {
     if (cpu.is_touched) return;
     cpu.is_touched = true;
-    cpu.next_touched = this.first_touched;
-    this.first_touched = cpu;
+    // Numbers: a list of objects would cost the collector's write barrier at each change.
+    if (cpu.id !== this.own_cpu) this.touched[this.touched_count++] = cpu.id;
   }
 
   #setMode(cpu: SimCpu, mode: CpuMode, thread: SimThread | null): void {
@@ -357,6 +363,7 @@ export class SimMachine {
     const { mode, since_ns } = cpu;
     cpu.mode_ns[mode] += now_ns - since_ns;
     cpu.since_ns = now_ns;
+    if (mode !== MODE_IDLE) this.counters.busy_span_count++;
     if (trace === null) return;
     trace.span(cpu.id, mode, cpu.current === null ? -1 : cpu.current.tid, since_ns, now_ns);
   }
@@ -588,8 +595,4 @@ export class SimMachine {
   newGeneration(): number {
     return this.#generation = (this.#generation + 1) | 0;
   }
-}
-
-function defaultLoad(cpu: SimCpu): number {
-  return cpu.waiting.length + (cpu.mode === MODE_DEFAULT ? 1 : 0);
 }

@@ -65,11 +65,9 @@ const EINVAL = 22;
 
 /** Sends messages. */
 export class Messages {
-  readonly #machine: SimMachine;
+  declare private readonly machine: SimMachine;
   readonly #nowhere = new Int32Array(32);
-  /** The words of the present message, in the ring if it fits. */
-  #words: Int32Array = this.#nowhere;
-  /** Where its payload begins. */
+  /** Where the payload of the present message begins. */
   #payload: number = P;
   readonly #lengths = new Int32Array(256);
 
@@ -79,7 +77,7 @@ export class Messages {
    * @param machine The machine whose kernel this is.
    */
   constructor(machine: SimMachine) {
-    this.#machine = machine;
+    this.machine = machine;
     for (const message of machine.options.abi.messages.values()) {
       this.#lengths[message.type] = MSG_HEADER_BYTES + (message.payload?.size ?? 0);
     }
@@ -95,25 +93,30 @@ export class Messages {
     return this.#beginWith(type, this.#lengths[type], queue);
   }
 
-  /** As above, with a length in bytes. A message that nobody can get goes nowhere. */
+  /** As above, with a length in bytes. */
   #beginWith(type: number, length_bytes: number, queue: SimQueue | null): Int32Array {
+    const words = this.#open(type, length_bytes, queue);
+    const first = this.#payload - 1;
+    // A loop: `fill` is a call out of compiled code.
+    for (let word = first + ((length_bytes - 5) >> 2); word >= first; word--) words[word] = 0;
+    return words;
+  }
+
+  /** As above; the caller writes every word. A message that nobody can get goes nowhere. */
+  #open(type: number, length_bytes: number, queue: SimQueue | null): Int32Array {
     const room = queue !== null && queue.open ? queue.reserve(length_bytes) : -1;
     const words = room >= 0 && queue !== null ? queue.words : this.#nowhere;
     const at = room >= 0 ? room : 0;
-    // A loop: `fill` is a call out of compiled code.
-    for (let word = at + ((length_bytes - 1) >> 2); word > at; word--) words[word] = 0;
     words[at] = type | (length_bytes << 16);
-    this.#words = words;
     this.#payload = at + P;
     return words;
   }
 
   /** Sends the present message about a task. */
-  #sendTask(thread: SimThread, preferred_cpu: number): void {
+  #sendTask(words: Int32Array, thread: SimThread, preferred_cpu: number): void {
     const { enclave } = thread;
     if (enclave === null) return;
-    const words = this.#words;
-    const { faults, has_rule } = this.#machine.options;
+    const { faults, has_rule } = this.machine.options;
     let barrier = enclave.status.bump(thread.status_index);
     if (thread.new_pending || thread.gated) return;
     if (faults.any && faults.roll("seqnum_skip")) {
@@ -123,14 +126,18 @@ export class Messages {
     words[p - 1] = has_rule("message.seqnum") ? barrier : 1;
     words[p] = thread.gtid_lo;
     words[p + 1] = thread.gtid_hi;
-    this.#produce(thread.queue, thread.tid, preferred_cpu);
+    this.#produce(words, thread.queue, thread.tid, preferred_cpu);
   }
 
-  #produce(queue: SimQueue | null, tid: number, preferred_cpu: number): void {
+  #produce(
+    words: Int32Array,
+    queue: SimQueue | null,
+    tid: number,
+    preferred_cpu: number,
+  ): void {
     if (queue === null || !queue.open) return;
-    const words = this.#words;
     const p = this.#payload;
-    const machine = this.#machine;
+    const machine = this.machine;
     const { trace } = machine;
     const ok = queue.publish();
     machine.counters.message_count++;
@@ -155,14 +162,14 @@ export class Messages {
   }
 
   /** A message about a CPU, to its agent's queue. */
-  #sendCpu(agent: SimAgent, target: SimQueue | null): void {
-    this.#words[this.#payload - 1] = agent.bumpBarrier();
-    this.#produce(target, -1, agent.cpu);
+  #sendCpu(words: Int32Array, agent: SimAgent, target: SimQueue | null): void {
+    words[this.#payload - 1] = agent.bumpBarrier();
+    this.#produce(words, target, -1, agent.cpu);
   }
 
   /** A task entered: TASK_NEW, unless an older stay holds it back. */
   taskEntered(thread: SimThread): void {
-    const { has_rule } = this.#machine.options;
+    const { has_rule } = this.machine.options;
     if (thread.gated && has_rule("message.gated")) return;
     thread.gated = false;
     if (!has_rule("message.new_first")) {
@@ -170,7 +177,7 @@ export class Messages {
       this.taskAffinityChanged(thread);
     }
     thread.new_pending = false;
-    const layout = this.#machine.options.abi.words;
+    const layout = this.machine.options.abi.words;
     const words = this.#begin(MSG_TASK_NEW, thread.queue);
     const p = this.#payload;
     if (layout.new_parent_gtid >= 0) {
@@ -181,14 +188,14 @@ export class Messages {
     words[p + layout.new_runnable] = thread.state === READY ? 1 : 0;
     if (layout.new_nice >= 0) words[p + layout.new_nice] = thread.nice;
     words[p + layout.new_sw_info + 1] = thread.status_index;
-    this.#sendTask(thread, thread.cpu);
+    this.#sendTask(words, thread, thread.cpu);
   }
 
   /** A sleeping task can run. */
   taskWoken(thread: SimThread, waker_cpu: number): void {
     const { enclave } = thread;
     if (enclave === null) return;
-    const machine = this.#machine;
+    const machine = this.machine;
     const { faults } = machine.options;
     enclave.status.change(thread.status_index, GHOST_SW_TASK_RUNNABLE, 0);
     const words = this.#begin(MSG_TASK_WAKEUP, thread.queue);
@@ -204,14 +211,16 @@ export class Messages {
     const wake_up_cpu = on_waker ? waker_cpu : thread.cpu;
     words[p + PAYLOAD.wakeup_wake_up_cpu] = wake_up_cpu;
     words[p + PAYLOAD.wakeup_waker_cpu] = waker_cpu;
-    this.#sendTask(thread, wake_up_cpu);
+    this.#sendTask(words, thread, wake_up_cpu);
   }
 
   #offCpuWords(type: number, cpu: SimCpu, thread: SimThread, cpu_word: number): Int32Array {
-    const words = this.#begin(type, thread.queue);
+    const words = this.#open(type, this.#lengths[type], thread.queue);
     const p = this.#payload;
     storeU64(words, p + PAYLOAD.runtime, thread.runtime_ns);
-    storeU64(words, p + CPU_SEQNUM, ++cpu.seqnum);
+    words[p + CPU_SEQNUM] = ++cpu.seqnum;
+    words[p + CPU_SEQNUM + 1] = 0;
+    for (let word = p + CPU_SEQNUM + 2; word < p + cpu_word; word++) words[word] = 0;
     words[p + cpu_word] = cpu.id;
     words[p + cpu_word + 1] = thread.in_switchto ? 1 : 0;
     thread.in_switchto = false;
@@ -219,32 +228,32 @@ export class Messages {
   }
 
   #returnToAgent(cpu: SimCpu, run_flags: number, flag: number, rule: RuleName): void {
-    if ((run_flags & flag) !== 0 && this.#machine.options.has_rule(rule)) cpu.agent?.wake();
+    if ((run_flags & flag) !== 0 && this.machine.options.has_rule(rule)) cpu.agent?.wake();
   }
 
   /** A running task blocked. */
   taskBlocked(cpu: SimCpu, thread: SimThread): void {
     if (thread.enclave === null) return;
-    this.#offCpuWords(MSG_TASK_BLOCKED, cpu, thread, PAYLOAD.blocked_cpu);
-    this.#sendTask(thread, cpu.id);
+    const words = this.#offCpuWords(MSG_TASK_BLOCKED, cpu, thread, PAYLOAD.blocked_cpu);
+    this.#sendTask(words, thread, cpu.id);
     this.#returnToAgent(cpu, cpu.run_flags, RTLA_ON_BLOCKED, "run.rtla_on_blocked");
   }
 
   /** A running task gave the CPU up. */
   taskYielded(cpu: SimCpu, thread: SimThread): void {
     if (thread.enclave === null) return;
-    this.#offCpuWords(MSG_TASK_YIELD, cpu, thread, PAYLOAD.preempt_cpu);
-    this.#sendTask(thread, cpu.id);
+    const words = this.#offCpuWords(MSG_TASK_YIELD, cpu, thread, PAYLOAD.preempt_cpu);
+    this.#sendTask(words, thread, cpu.id);
     this.#returnToAgent(cpu, cpu.run_flags, RTLA_ON_YIELD, "run.rtla_on_yield");
   }
 
   /** A task lost its CPU, or its latch. */
   taskPreempted(cpu: SimCpu, thread: SimThread, was_latched: boolean): void {
-    const { has_rule } = this.#machine.options;
+    const { has_rule } = this.machine.options;
     if (!has_rule("message.preempt") && cpu.waiting.length > 0) return;
     const words = this.#offCpuWords(MSG_TASK_PREEMPT, cpu, thread, PAYLOAD.preempt_cpu);
     if (was_latched) words[this.#payload + PAYLOAD.preempt_flags] |= 1 << 8;
-    this.#sendTask(thread, cpu.id);
+    this.#sendTask(words, thread, cpu.id);
     const run_flags = was_latched ? cpu.latched_flags : cpu.run_flags;
     this.#returnToAgent(cpu, run_flags, RTLA_ON_PREEMPT, "run.rtla_on_preempt");
   }
@@ -262,7 +271,7 @@ export class Messages {
     thread.setState(READY);
     const is_asked = (cpu.latched_flags & SEND_TASK_ON_CPU) !== 0;
     // Before ABI 78 the message says of a task, too, that it was latched and did not run.
-    if (is_asked && this.#machine.options.abi.version < ON_CPU_SINCE) {
+    if (is_asked && this.machine.options.abi.version < ON_CPU_SINCE) {
       this.#sendOnCpu(cpu, thread, true);
     }
     this.taskPreempted(cpu, thread, true);
@@ -273,7 +282,7 @@ export class Messages {
    * the agent's yield. True if there was one.
    */
   latchedUnderAgent(cpu: SimCpu): boolean {
-    if (cpu.latched === null || !this.#machine.options.has_rule("latch.agent_preempts")) {
+    if (cpu.latched === null || !this.machine.options.has_rule("latch.agent_preempts")) {
       return false;
     }
     const may_wait = (cpu.latched_flags & DEFER_LATCHED_PREEMPTION_BY_AGENT) !== 0;
@@ -293,31 +302,31 @@ export class Messages {
     const words = this.#begin(MSG_TASK_LATCH_FAILURE, thread.queue);
     const p = this.#payload;
     words[p + PAYLOAD.latch_failure_errno] = EINVAL;
-    this.#sendTask(thread, cpu.id);
+    this.#sendTask(words, thread, cpu.id);
     return true;
   }
 
   /** A committed task is on its CPU; told only if the transaction asked. */
   taskOnCpu(cpu: SimCpu, thread: SimThread): void {
     const asked = (cpu.run_flags & SEND_TASK_ON_CPU) !== 0;
-    if (asked || !this.#machine.options.has_rule("message.on_cpu_asked")) {
+    if (asked || !this.machine.options.has_rule("message.on_cpu_asked")) {
       this.#sendOnCpu(cpu, thread, false);
     }
   }
 
   #sendOnCpu(cpu: SimCpu, thread: SimThread, is_preempted: boolean): void {
-    const { abi } = this.#machine.options;
+    const { abi } = this.machine.options;
     const is_latched = abi.version < ON_CPU_SINCE;
     const words = this.#begin(MSG_TASK_ON_CPU, thread.queue);
     const p = this.#payload;
     // TASK_LATCHED tells the time of the message.
-    const time_ns = is_latched ? this.#machine.now_ns : cpu.commit_ns;
+    const time_ns = is_latched ? this.machine.now_ns : cpu.commit_ns;
     if (is_latched) cpu.seqnum++;
     storeU64(words, p + PAYLOAD.on_cpu_commit_time, time_ns);
     storeU64(words, p + CPU_SEQNUM, cpu.seqnum);
     words[p + PAYLOAD.on_cpu_cpu] = cpu.id;
     if (is_preempted) words[p + PAYLOAD.on_cpu_cpu + 1] = 1;
-    this.#sendTask(thread, cpu.id);
+    this.#sendTask(words, thread, cpu.id);
   }
 
   /** A task began a switchto chain. */
@@ -327,7 +336,7 @@ export class Messages {
     storeU64(words, p + PAYLOAD.runtime, thread.runtime_ns);
     storeU64(words, p + CPU_SEQNUM, ++cpu.seqnum);
     words[p + PAYLOAD.switchto_cpu] = cpu.id;
-    this.#sendTask(thread, cpu.id);
+    this.#sendTask(words, thread, cpu.id);
   }
 
   /** A task left ghOSt. */
@@ -341,11 +350,11 @@ export class Messages {
     );
     const words = this.#begin(MSG_TASK_DEPARTED, thread.queue);
     const p = this.#payload;
-    storeU64(words, p + DEPARTED_CPU_SEQNUM, ++this.#machine.cpus[thread.cpu].seqnum);
+    storeU64(words, p + DEPARTED_CPU_SEQNUM, ++this.machine.cpus[thread.cpu].seqnum);
     words[p + PAYLOAD.departed_cpu] = thread.cpu;
     words[p + PAYLOAD.departed_flags] = (thread.in_switchto ? 1 : 0) | (was_current ? 1 << 8 : 0);
     thread.in_switchto = false;
-    this.#sendTask(thread, thread.cpu);
+    this.#sendTask(words, thread, thread.cpu);
   }
 
   /** A task exited. */
@@ -354,31 +363,31 @@ export class Messages {
     if (enclave === null) return;
     const words = this.#begin(MSG_TASK_DEAD, thread.queue);
     const p = this.#payload;
-    const { dead_cpu } = this.#machine.options.abi.words;
+    const { dead_cpu } = this.machine.options.abi.words;
     if (dead_cpu >= 0) words[p + dead_cpu] = thread.cpu;
     enclave.status.change(
       thread.status_index,
       GHOST_SW_F_CANFREE,
       GHOST_SW_TASK_ONCPU | GHOST_SW_TASK_RUNNABLE,
     );
-    this.#sendTask(thread, thread.cpu);
+    this.#sendTask(words, thread, thread.cpu);
   }
 
   /** The CPUs a task may use changed. */
   taskAffinityChanged(thread: SimThread): void {
-    if (thread.enclave === null || !this.#machine.options.has_rule("message.affinity")) return;
-    this.#begin(MSG_TASK_AFFINITY_CHANGED, thread.queue);
-    this.#sendTask(thread, thread.cpu);
+    if (thread.enclave === null || !this.machine.options.has_rule("message.affinity")) return;
+    const words = this.#begin(MSG_TASK_AFFINITY_CHANGED, thread.queue);
+    this.#sendTask(words, thread, thread.cpu);
   }
 
   /** A task's nice value changed. */
   taskPriorityChanged(thread: SimThread): void {
     if (thread.enclave === null || !this.has(MSG_TASK_PRIORITY_CHANGED)) return;
-    if (!this.#machine.options.has_rule("message.priority")) return;
+    if (!this.machine.options.has_rule("message.priority")) return;
     const words = this.#begin(MSG_TASK_PRIORITY_CHANGED, thread.queue);
     const p = this.#payload;
     words[p + PAYLOAD.priority_nice] = thread.nice;
-    this.#sendTask(thread, thread.cpu);
+    this.#sendTask(words, thread, thread.cpu);
   }
 
   /** Keeps CPU_AVAIL and BOOST_PRIO of a CPU's agent; tells the edges if asked to. */
@@ -392,23 +401,23 @@ export class Messages {
     enclave.status.change(agent.status_index, set, mask & ~set);
     if (((before ^ set) & GHOST_SW_CPU_AVAIL) === 0) return;
     const wanted = enclave.tunable("deliver_cpu_availability") !== 0 ||
-      !this.#machine.options.has_rule("message.availability_off");
+      !this.machine.options.has_rule("message.availability_off");
     if (!wanted || !this.has(MSG_CPU_AVAILABLE)) return;
     const words = this.#begin(busy ? MSG_CPU_BUSY : MSG_CPU_AVAILABLE, agent.queue);
     const p = this.#payload;
     words[p + PAYLOAD.cpu] = cpu.id;
-    this.#sendCpu(agent, agent.queue);
+    this.#sendCpu(words, agent, agent.queue);
   }
 
   /** An agent blocked or woke up. */
   agentRunnability(agent: SimAgent, type: number): void {
     const wanted = agent.enclave.tunable("deliver_agent_runnability") !== 0 ||
-      !this.#machine.options.has_rule("message.runnability_off");
+      !this.machine.options.has_rule("message.runnability_off");
     if (!wanted || !this.has(MSG_CPU_AGENT_BLOCKED)) return;
     const words = this.#begin(type, agent.queue);
     const p = this.#payload;
     words[p + PAYLOAD.cpu] = agent.cpu;
-    this.#sendCpu(agent, agent.queue);
+    this.#sendCpu(words, agent, agent.queue);
   }
 
   /** An idle CPU whose transaction asked for it is busy again. */
@@ -420,7 +429,7 @@ export class Messages {
     words[p + PAYLOAD.cpu] = cpu.id;
     words[p + PAYLOAD.not_idle_next_gtid] = next.gtid_lo;
     words[p + PAYLOAD.not_idle_next_gtid + 1] = next.gtid_hi;
-    this.#sendCpu(agent, agent.queue);
+    this.#sendCpu(words, agent, agent.queue);
   }
 
   /** A scheduler tick. */
@@ -429,9 +438,9 @@ export class Messages {
     const words = this.#begin(MSG_CPU_TICK, cpu.agent.queue);
     const p = this.#payload;
     words[p + PAYLOAD.cpu] = cpu.id;
-    const { tick_is_agent } = this.#machine.options.abi.words;
+    const { tick_is_agent } = this.machine.options.abi.words;
     if (tick_is_agent >= 0) words[p + tick_is_agent] = cpu.mode === MODE_AGENT ? 1 : 0;
-    this.#sendCpu(cpu.agent, cpu.agent.queue);
+    this.#sendCpu(words, cpu.agent, cpu.agent.queue);
   }
 
   /** A timer of an agent expired. */
@@ -441,13 +450,13 @@ export class Messages {
     words[p + PAYLOAD.cpu] = agent.cpu;
     words[p + PAYLOAD.timer_type] = type;
     words[p + PAYLOAD.timer_cookie] = cookie;
-    this.#sendCpu(agent, agent.queue);
+    this.#sendCpu(words, agent, agent.queue);
   }
 
   /** A message type that no ABI knows (fault): policies must not stop at it. */
   unknown(agent: SimAgent): void {
     const words = this.#beginWith(190, MSG_HEADER_BYTES + 8, agent.queue);
     words[this.#payload] = agent.cpu;
-    this.#sendCpu(agent, agent.queue);
+    this.#sendCpu(words, agent, agent.queue);
   }
 }

@@ -15,6 +15,7 @@ export * from "./fault_injector.ts";
 export * from "./faults.ts";
 export * from "./host.ts";
 export * from "./machine.ts";
+export * from "./machine_options.ts";
 export * from "./messages.ts";
 export * from "./producer_ring.ts";
 export * from "./recording.ts";

@@ -29,16 +29,16 @@ const MSGS_WORD = RING_START_WORD + RING_MSGS_WORD;
 /** One queue of the simulated kernel. */
 export class SimQueue implements Queue {
   /** See {@linkcode Queue.id}. */
-  readonly id: number;
+  declare readonly id: number;
   /** See {@linkcode Queue.words}. */
-  readonly words: Int32Array;
+  declare readonly words: Int32Array;
   /** See {@linkcode Queue.elem_count}. */
-  readonly elem_count: number;
+  declare readonly elem_count: number;
   /** CPUs whose agent a message wakes; at most two. */
   wakeup_cpus: readonly number[] = [];
   /** False once the queue is closed. */
   open = true;
-  readonly #drop_silently: boolean;
+  readonly #drop_silently: boolean = false;
   #reserved = false;
   #next_head = 0;
 

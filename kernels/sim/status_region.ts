@@ -30,8 +30,8 @@ const STRIDE_WORDS = STATUS_WORD_BYTES / 4;
 /** One region of status words. */
 export class StatusRegion {
   /** The region as user space maps it. */
-  readonly words: Int32Array;
-  readonly #capacity: number;
+  declare readonly words: Int32Array;
+  readonly #capacity: number = 0;
   readonly #free: number[] = [];
   #fresh = 0;
 
@@ -87,7 +87,7 @@ export class StatusRegion {
   }
 
   #at(index: number): number {
-    return START_WORD + index * STRIDE_WORDS;
+    return (START_WORD + Math.imul(index, STRIDE_WORDS)) | 0;
   }
 
   /** Flags of a word. */

@@ -43,19 +43,19 @@ const NEXT_STATES: readonly number[] = [
 /** A scripted thread. */
 export class SimThread {
   /** Thread id. */
-  readonly tid: number;
+  declare readonly tid: number;
   /** Low word of the gtid. */
-  readonly gtid_lo: number;
+  declare readonly gtid_lo: number;
   /** High word of the gtid. */
-  readonly gtid_hi: number;
+  declare readonly gtid_hi: number;
   /** What the thread does; undefined once it has exited. */
-  script: Script | undefined;
+  declare script: Script | undefined;
   /** What it does instead of a script, or null. */
   source: ActionSource | null = null;
   /** Called when the script is over, as its last statement would be. */
   on_end: (() => void) | null = null;
   /** For timelines and messages. */
-  readonly name: string;
+  declare readonly name: string;
   /** See {@linkcode ThreadState}; changed by {@linkcode setState} only. */
   state: ThreadState = SLEEPING;
   /** The enclave of a ghOSt thread, null for a thread of the default class. */
@@ -178,7 +178,7 @@ export type CpuMode = 0 | 1 | 2 | 3;
 /** One CPU. */
 export class SimCpu {
   /** CPU number. */
-  readonly id: number;
+  declare readonly id: number;
   /** False for a CPU that is there but off. */
   online = true;
   /** Enclave that owns the CPU. */
@@ -211,8 +211,6 @@ export class SimCpu {
   slice_armed = false;
   /** In the machine's list of touched CPUs. */
   is_touched = false;
-  /** The next one in that list. */
-  next_touched: SimCpu | null = null;
   /** True while this CPU picks; wake-ups then only mark. */
   picking = false;
   /** Something has changed since the last choice. */
