@@ -41,6 +41,26 @@ async function startMs(exe: string, cpu_count: number): Promise<number> {
   return active_ms;
 }
 
+/** From `kill -9` of the agent to the guard's next one that is active, in ms. */
+async function restartMs(exe: string): Promise<number> {
+  const args = ["start", "1", "--on-crash=restart"];
+  const child = new Deno.Command(exe, { args, stdout: "piped", stderr: "null" }).spawn();
+  let [killed_ms, again_ms] = [NaN, NaN];
+  for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
+    if (!piece.includes(ACTIVE)) continue;
+    if (Number.isNaN(killed_ms)) {
+      const children = Deno.readTextFileSync(`/proc/${child.pid}/task/${child.pid}/children`);
+      killed_ms = performance.now();
+      Deno.kill(Number(children.trim().split(" ")[0]), "SIGKILL");
+    } else {
+      again_ms = performance.now() - killed_ms;
+      child.kill("SIGINT");
+    }
+  }
+  await child.status;
+  return again_ms;
+}
+
 async function gapsMs(exe: string, cpu_count: number, count: number): Promise<number[]> {
   const args = ["upgrade", `${cpu_count}`, `${count}`];
   const { success, stdout } = await new Deno.Command(exe, { args, stderr: "inherit" }).output();
@@ -52,7 +72,8 @@ async function gapsMs(exe: string, cpu_count: number, count: number): Promise<nu
  * Measures both.
  *
  * @returns start_active_ms: median time to "active" with one CPU; start_active_over_ms: the same
- * with all CPUs (8 at most), less 20 ms for each; upgrade_gap_p50_ms and upgrade_gap_p99_ms: time
+ * with all CPUs (8 at most), less 20 ms for each; restart_active_ms: median time from the kill of an
+ * agent to the next one that is active, under --on-crash=restart; upgrade_gap_p50_ms and upgrade_gap_p99_ms: time
  * from the old agent's going offline to the first step of the new one's last agent, under load.
  */
 export async function run({ is_long }: BenchOptions): Promise<Record<string, number>> {
@@ -67,6 +88,8 @@ export async function run({ is_long }: BenchOptions): Promise<Record<string, num
     const cpu_count = Math.min(navigator.hardwareConcurrency, CPU_COUNT_MAX);
     const [one, all]: number[][] = [[], []];
     await startMs(exe, 1);
+    const again: number[] = [];
+    for (let turn = 0; turn < START_COUNT; turn++) again.push(await restartMs(exe));
     for (let turn = 0; turn < START_COUNT; turn++) {
       one.push(await startMs(exe, 1));
       all.push(await startMs(exe, cpu_count));
@@ -75,6 +98,7 @@ export async function run({ is_long }: BenchOptions): Promise<Record<string, num
     return {
       start_active_ms: percentile(one, 0.5),
       start_active_over_ms: percentile(all, 0.5) - cpu_count * MS_PER_CPU,
+      restart_active_ms: percentile(again, 0.5),
       upgrade_gap_p50_ms: percentile(gaps, 0.5),
       upgrade_gap_p99_ms: percentile(gaps, 0.99),
     };

@@ -1,6 +1,6 @@
 /**
  * fifo_per_cpu_agent with the native peer as its kernel, as an executable that start_bench.ts
- * builds. Arguments: "start" and a number of CPUs, which runs it under its guard; or "upgrade", a
+ * builds. Arguments: "start", a number of CPUs and flags, which runs it under its guard; or "upgrade", a
  * number of CPUs and how many agents follow each other, all in this process, since a peer is memory
  * of its process; writes the gaps in ms as JSON.
  *
@@ -38,13 +38,13 @@ function makePeer(cpu_count: number): PeerRealKernel {
     producer_count: 1,
     round_count: 1_000_000_000,
     run_ns_max: 200_000,
-  });
+  }, "/dev/null");
 }
 
-async function start(cpu_count: number): Promise<number> {
+async function start(cpu_count: number, flags: readonly string[]): Promise<number> {
   const host = hostOf(cpu_count, makePeer(cpu_count));
   // The guard starts this file again with the same arguments.
-  const args = [`--ghost_cpus=0-${cpu_count - 1}`, "--kernel=ghost"];
+  const args = [`--ghost_cpus=0-${cpu_count - 1}`, "--kernel=ghost", ...flags];
   return await agentMain(FIFO_PER_CPU_AGENT, args, { ...PROCESS_HOST, ...host });
 }
 
@@ -89,11 +89,7 @@ if ("WorkerGlobalScope" in globalThis) {
     { once: true },
   );
 } else if (import.meta.main) {
-  const [what, cpu_count, count] = Deno.args;
-  Deno.exit(
-    what === "start" ? await start(Number(cpu_count)) : await upgrade(
-      Number(cpu_count),
-      Number(count),
-    ),
-  );
+  const [what, cpu_count, ...rest] = Deno.args;
+  const cpus = Number(cpu_count);
+  Deno.exit(what === "start" ? await start(cpus, rest) : await upgrade(cpus, Number(rest[0])));
 }

@@ -27,6 +27,8 @@
 /* After a second request to end, the agent has so long. */
 #define INTERRUPT_NS 3000000000ll
 #define DUMP_NS 15000000000ll
+/* A dump waits so long for the next agent to be active. */
+#define DUE_NS 30000000000ll
 /* An agent that dies again and again is not restarted for ever. */
 #define RESTART_COUNT_MAX 5
 #define RESTART_PERIOD_NS 60000000000ll
@@ -46,6 +48,8 @@ struct guard {
     int restart_count;
     pid_t dump_pid; /* the process that writes a dump, or 0 */
     int64_t dump_end_ns;
+    int due_board_fd; /* what is to be dumped once the next agent is active, or -1 */
+    int64_t due_end_ns;
 };
 
 static struct guard guard;
@@ -79,6 +83,23 @@ static void start_dump(int board_fd)
 {
     guard.dump_pid = spawn_agent(&guard.config, "dump", board_fd, -1);
     guard.dump_end_ns = now_ns() + DUMP_NS;
+}
+
+/* A dump takes CPUs that the next agent needs to start: it comes when that is active, or late. */
+static void dump_later(int board_fd)
+{
+    guard.due_board_fd = board_fd;
+    guard.due_end_ns = now_ns() + DUE_NS;
+}
+
+static void start_due_dump(bool is_now)
+{
+    bool is_active = board_word(&guard.agent, WORD_PHASE) == PHASE_ACTIVE;
+    if (guard.due_board_fd < 0 || !(is_now || is_active || now_ns() > guard.due_end_ns))
+        return;
+    start_dump(guard.due_board_fd);
+    close(guard.due_board_fd);
+    guard.due_board_fd = -1;
 }
 
 /* Ends it if it takes too long. */
@@ -143,11 +164,13 @@ static void restart(const char *what, bool is_dumped)
 {
     struct agent old = guard.agent;
     say("%s; another agent takes %s over", what, enclave_name());
+    start_due_dump(true);
     start_agent(old.board_fd);
-    if (!is_dumped)
-        start_dump(old.board_fd);
     munmap((void *)old.map, old.map_bytes);
-    close(old.board_fd);
+    if (is_dumped)
+        close(old.board_fd);
+    else
+        dump_later(old.board_fd);
 }
 
 /*
@@ -186,6 +209,8 @@ static void act(const char *what, int status, bool is_dumped)
         snprintf(text, sizeof text, "%s, %d times within a minute", what, RESTART_COUNT_MAX + 1);
         destroy_enclave(text);
     }
+    start_due_dump(true);
+    await_dump();
     if (!is_dumped)
         start_dump(guard.agent.board_fd);
     await_dump();
@@ -289,6 +314,7 @@ int main(int argc, char **argv)
 {
     prctl(PR_SET_NAME, "ghost_guard");
     guard.config = read_config(argc > 1 ? atoi(argv[1]) : -1);
+    guard.due_board_fd = -1;
     guard.poll_ns = clamp(guard.config.watchdog_ns / POLLS, POLL_NS_MIN, POLL_NS_MAX);
     fcntl(guard.config.exe_fd, F_SETFD, FD_CLOEXEC);
     mlockall(MCL_CURRENT);
@@ -304,6 +330,7 @@ int main(int argc, char **argv)
         reap();
         limit_dump();
         map_board(&guard.agent);
+        start_due_dump(false);
         leave_cpus(&guard.agent);
         if (guard.interrupt_ns != 0 && now_ns() > guard.interrupt_ns)
             kill(guard.agent.pid, SIGKILL);

@@ -26,9 +26,9 @@ import { type Started, startProgram } from "./process.ts";
 const ACTIVE = "Initialization complete, ghOSt active.\n";
 
 function childOf(pid: number): number {
-  return Number(
-    Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim().split(" ").at(-1),
-  );
+  // A process that dumps a dead agent's state may follow.
+  const text = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`);
+  return Number(text.trim().split(" ")[0]);
 }
 
 function connect(pid: number): AgentRpcClient {
