@@ -224,3 +224,22 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     assert(judge(name, { stdout }).faults.length > 0, `${name}: ${to}`);
   }
 });
+
+Deno.test("jobs: scx_bench compares agents, and takes less where instructions are time", () => {
+  const job = JOBS.find(({ name }) => name === "scx_bench")!;
+  assert(job.script(CONTEXT).includes("--duration_ms 1500"));
+  assert(job.script({ ...CONTEXT, is_icount: true }).includes("--duration_ms 300"));
+  const kinds = ["yield,2", "yield,30", "pingpong,2", "pingpong,20"];
+  const speeds = { default: 800, fifo: 400, floor: 125, ghost: 100 };
+  const rows = Object.entries(speeds).flatMap(([label, speed]) =>
+    kinds.map((kind) => `${label},x,${kind},1.5,${speed}`)
+  );
+  const ends = ["loaded enabled", "agent_status 0", "after disabled"];
+  const { faults, detail } = judge("scx_bench", { stdout: [...rows, ...ends].join("\n") });
+  assertEquals(faults, []);
+  assert(
+    detail.startsWith("yield 2: 100/s, 0.125 of default, 0.250 of BPF, 0.800 of an agent in C"),
+  );
+  const without = [...rows.filter((row) => !row.startsWith("floor")), ...ends].join("\n");
+  assertEquals(judge("scx_bench", { stdout: without }).faults, ["12 of 16 rates"]);
+});

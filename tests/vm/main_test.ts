@@ -8,6 +8,7 @@ import { fetchedLine } from "./packages.ts";
 Deno.test("test:vm: without flags all jobs run on four CPUs", () => {
   const request = parseRequest([]);
   assertEquals(request.jobs, JOBS.filter(({ is_soak, is_ghost }) => !is_soak && !is_ghost));
+  assertEquals([request.is_icount, parseRequest(["--icount"]).is_icount], [false, true]);
   assertEquals([request.cpus, request.memory_mib, request.timeout_s], [4, 4096, undefined]);
   assertEquals(request.kernel_image, undefined);
 });
