@@ -36,7 +36,11 @@ path() { for one in "$ghostfs"/enclave_*; do echo "$one"; done | tail -1; }
 await_none() { for i in $(seq 200); do [ "$(enclaves)" = 0 ] && return; sleep 0.1; done; }
 load() {
   "$programs/simple_exp" --kernel=ghost "$@" >"$work/load" 2>&1 & load=$!
-  for i in $(seq 600); do [ "$(wc -l <"$(path)/tasks")" -gt 20 ] && break; sleep 0.05; done
+  for i in $(seq 1200); do
+    [ "$(wc -l <"$(path)/tasks")" -gt 20 ] && break
+    kill -0 $load 2>/dev/null || break
+    sleep 0.1
+  done
 }
 end_load() { wait $load; echo "load_status $?"; sed 's/^/load: /' "$work/load"; }
 end_agent() { wait $2; echo "$1_status $?"; sed "s/^/$1: /" "$work/$1"; }
