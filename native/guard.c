@@ -32,8 +32,9 @@
 /* An agent that dies again and again is not restarted for ever. */
 #define RESTART_COUNT_MAX 5
 #define RESTART_PERIOD_NS 60000000000ll
-/* The kernel takes the enclave's files away a moment after it has killed the agents. */
-#define GONE_WAIT_NS 300000000ll
+/* The kernel takes the enclave's files away a moment after it has killed the agents; an agent that
+   is started nevertheless finds no enclave and ends. */
+#define GONE_WAIT_NS 100000000ll
 #define GONE_POLL_US 10000
 
 struct guard {
