@@ -362,8 +362,11 @@ export class GhostContractHost implements ContractHost {
   async close(): Promise<void> {
     this.killAll();
     for (const enclave of this.#enclaves.values()) {
-      this.#stopAgents(enclave.id);
-      enclave.destroy();
+      try {
+        this.#stopAgents(enclave.id);
+      } finally {
+        enclave.destroy();
+      }
     }
     for (const { actor } of this.#threads) actor.reap();
     const end_ms = performance.now() + AGENT_END_MS;

@@ -63,6 +63,19 @@ function lacks(planned: PlannedCase, host: ContractHost): string {
  * @returns What came of it; an error that is no {@linkcode ContractFailure} says so.
  */
 export async function runCase(planned: PlannedCase, host: ContractHost): Promise<CaseResult> {
+  const result = await attempt(planned, host);
+  try {
+    await host.close();
+    return result;
+  } catch (error) {
+    // Its agents do not leave, for example: the cases to come are still to be run.
+    const text = `broken: ${error instanceof Error ? error.message : error}`;
+    const reason = result.outcome === "FAIL" ? `${result.reason}; ${text}` : text;
+    return { title: planned.title, outcome: "FAIL", reason };
+  }
+}
+
+async function attempt(planned: PlannedCase, host: ContractHost): Promise<CaseResult> {
   const { title } = planned;
   try {
     const missing = lacks(planned, host);
@@ -73,7 +86,5 @@ export async function runCase(planned: PlannedCase, host: ContractHost): Promise
     const text = error instanceof Error ? error.message : String(error);
     const kind = error instanceof ContractFailure ? "" : "broken: ";
     return { title, outcome: "FAIL", reason: kind + text };
-  } finally {
-    await host.close();
   }
 }
