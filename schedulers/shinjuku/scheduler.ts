@@ -282,7 +282,10 @@ export class ShinjukuScheduler extends GlobalScheduler {
     let row = this.#paused_repeating.front();
     while (row >= 0) {
       const after = this.#paused_repeating.after(row);
-      if (this.isDue(this.#last_ran_ns[row] + this.#period_ns[row])) {
+      // Not isDue(): a call from code as rare as this is not inlined, and boxes its argument.
+      const due_ns = this.#last_ran_ns[row] + this.#period_ns[row];
+      if (due_ns > this.pass_ns[0]) this.look_ns = Math.min(this.look_ns, due_ns);
+      else {
         this.#hints.tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
         this.#idle[row] = 0;
         this.#enqueue(row, true);
