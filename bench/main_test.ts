@@ -40,7 +40,7 @@ Deno.test("the machine is named with its CPU, kernel and runtime", () => {
 });
 
 Deno.test("one bench is chosen by its name or by that of a figure", () => {
-  assertEquals(chooseBenches(""), ["pump", "txn", "sim", "exe"]);
+  assertEquals(chooseBenches(""), ["pump", "txn", "sim", "exe", "start"]);
   assertEquals(chooseBenches("sim"), ["sim"]);
   assertEquals(chooseBenches("pump_gc_count"), ["pump"]);
   assertEquals(chooseBenches("demo_rss_mib"), ["exe"]);
