@@ -69,12 +69,13 @@ async function gapsMs(exe: string, cpu_count: number, count: number): Promise<nu
 }
 
 /**
- * Measures both.
+ * Measures all.
  *
  * @returns start_active_ms: median time to "active" with one CPU; start_active_over_ms: the same
- * with all CPUs (8 at most), less 20 ms for each; restart_active_ms: median time from the kill of an
- * agent to the next one that is active, under --on-crash=restart; upgrade_gap_p50_ms and upgrade_gap_p99_ms: time
- * from the old agent's going offline to the first step of the new one's last agent, under load.
+ * with all CPUs (8 at most), less 20 ms for each; restart_active_ms: median time from the kill of
+ * an agent to the next one that is active, under --on-crash=restart; upgrade_gap_p50_ms and
+ * upgrade_gap_p99_ms: time from the old agent's going offline to the first step of the new one's
+ * last agent, under load.
  */
 export async function run({ is_long }: BenchOptions): Promise<Record<string, number>> {
   const folder = await Deno.makeTempDir({ prefix: "ghost_start_bench_" });

@@ -1,8 +1,8 @@
 /**
  * fifo_per_cpu_agent with the native peer as its kernel, as an executable that start_bench.ts
- * builds. Arguments: "start", a number of CPUs and flags, which runs it under its guard; or "upgrade", a
- * number of CPUs and how many agents follow each other, all in this process, since a peer is memory
- * of its process; writes the gaps in ms as JSON.
+ * builds. Arguments: "start", a number of CPUs and flags, which runs it under its guard; or
+ * "upgrade", a number of CPUs and how many agents follow each other, all in this process, since a
+ * peer is memory of its process; writes the gaps in ms as JSON.
  *
  * @module
  */

@@ -176,7 +176,7 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
   ghost_upgrade: "old active\nnew active\nold_status 0\nload_status 0\nnew_status 0\nenclaves 0\n",
   ghost_kill: "agent active\ngone_ms 12\nagent_status 1\nleft 0\n".repeat(5),
   ghost_rpc: "empty 0\nloaded 1000\ndump 0\nunknown -1\nload_status 0\nagent_status 0\n" +
-    "agent: SchedState[1]: x\ngone ghostctl rpc: process 1 answers no requests: x\n",
+    "agent: CPU 1: x\ngone ghostctl rpc: process 1 answers no requests: x\n",
   ghost_calls: "ok  this: -9, want -9\nchecks 1 passed, 0 failed\n",
   ghost_contract: "ok  this\nskip  that: a reason\n1 passed, 0 failed, 1 skipped\n",
 };
@@ -210,7 +210,7 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_kill", "left 0", "left 1"],
     ["ghost_kill", "agent_status 1", "stuck 7"],
     ["ghost_rpc", "loaded 1000", "loaded "],
-    ["ghost_rpc", "SchedState", "silence"],
+    ["ghost_rpc", "agent: CPU 1", "silence"],
     ["ghost_calls", "ok  this", "FAIL  this"],
     ["ghost_calls", "0 failed", "1 failed"],
     ["ghost_contract", "ok  this", "FAIL  this: 1, want 2"],
