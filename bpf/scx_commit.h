@@ -60,7 +60,6 @@ static __always_inline void latchTask(struct task_state *state, struct cpu_state
 	if (other)
 		__sync_val_compare_and_swap(&other->latched_gtid, gtid, 0);
 	cpu->latched_flags = run_flags;
-	cpu->commit_time = bpf_ktime_get_ns();
 	displaced = __sync_lock_test_and_set(&cpu->latched_gtid, gtid);
 	if (displaced && displaced != gtid)
 		tellUnlatched(displaced, cpu_id);
@@ -155,6 +154,7 @@ static __noinline int applyTxn(struct ghost_txn *txn, struct cpu_state *cpu, u32
 
 	if (!txn || !cpu)
 		return 0;
+	cpu->commit_time = bpf_ktime_get_ns();
 	if (txn->gtid <= 0) {
 		unlatch(cpu, cpu_id);
 		cpu->run_flags = txn->run_flags;
@@ -222,7 +222,8 @@ static __always_inline void finishTxn(struct ghost_txn *txn, struct cpu_state *c
 		bumpAgent(cpu);
 	if (state != GHOST_TXN_COMPLETE)
 		COUNT(refused_counts[state & 15]);
-	txn->commit_time = bpf_ktime_get_ns();
+	/* TASK_ON_CPU tells the same time. */
+	txn->commit_time = state == GHOST_TXN_COMPLETE ? cpu->commit_time : bpf_ktime_get_ns();
 	__sync_lock_test_and_set(&txn->state, state);
 }
 
