@@ -17,7 +17,7 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
   ]],
   ["sched_ext does not tell that the default class waits behind an agent", [
     "BOOST_PRIO: ",
-    "commit: a local commit while a thread of a higher class waits",
+    "local commit: with a thread of a higher class waiting",
   ]],
 ];
 
