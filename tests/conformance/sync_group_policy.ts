@@ -9,7 +9,9 @@ import {
   COMMIT_AT_TXN_COMMIT,
   ELIDE_PREEMPT,
   GHOST_IDLE_GTID,
+  GHOST_SW_BOOST_PRIO,
   GHOST_TXN_COMPLETE,
+  RTLA_ON_IDLE,
   TXN_TASK_BARRIER_WORD,
 } from "../../ffi/abi/constants.ts";
 import { AGAIN, type Verdict, YIELD } from "../../lib/policy.ts";
@@ -101,6 +103,12 @@ export function syncGroupStep(agent: ContractAgent): Verdict {
   agent.yield_barrier = agent.status.barrier(port.status_index);
   agent.yield_flags = 0;
   readMessages(agent);
+  // A thread of the default class waits for this CPU, perhaps one that is bound to it: whatever is
+  // committed here is preempted before it runs, until that thread has had the CPU.
+  if ((agent.status.flags(port.status_index) & GHOST_SW_BOOST_PRIO) !== 0) {
+    agent.yield_flags = RTLA_ON_IDLE;
+    return YIELD;
+  }
   const round = ++words[CLOCK_CELL];
   const at = blockOf(agent.cpu) + MASK;
   const mask = words.subarray(at, at + 16).fill(0);

@@ -112,6 +112,32 @@ const TRANSACTION_CASES: readonly ContractCase[] = [
     },
   },
   {
+    name: "sync group: a thread of the default class that is bound to the agent's CPU gets it",
+    requires: ["sync_group"],
+    cpu_count: 1,
+    step: syncGroupStep,
+    run: async (host) => {
+      const [cpu] = host.cpus;
+      host.words[CPU_COUNT_CELL] = 1;
+      const lab = await Lab.open(host, { queues: "one" });
+      host.kernel.memory.publish(host.words, GLOBAL_CPU_CELL, cpu + 1);
+      host.nudge(lab.control, cpu);
+      const turns: ThreadAction[] = [{ op: "run", ns: 50_000 }, { op: "yield" }];
+      const threads = Array.from(
+        { length: 4 },
+        () => lab.task([{ op: "repeat", count: 20, actions: turns }]),
+      );
+      await lab.until(() => host.words[SUCCESS_CELL] > 0, "a group succeeds");
+      const naps: ThreadAction[] = [{ op: "sleep", ns: 100_000 }, { op: "run", ns: 50_000 }];
+      const actions: ThreadAction[] = [{ op: "repeat", count: 5, actions: naps }];
+      const bound = host.spawn([{ op: "affinity", cpus: [cpu] }, ...actions]);
+      host.wake(bound);
+      const all = [bound, ...threads];
+      await lab.until(() => all.every((thread) => host.hasExited(thread)), "all end", LONG_NS);
+      expectEqual(host.words[VIOLATION_CELL], 0, "groups that broke the contract");
+    },
+  },
+  {
     name: "api_test NeedCpuNotIdle: edges of a CPU are told if asked for, of others never",
     requires: ["cpu_not_idle"],
     cpu_count: 3,
