@@ -34,10 +34,12 @@ active() { await_line "ghOSt active" "$work/$1" $2 && echo "$1 active" || echo "
 enclaves() { ls "$ghostfs" | grep -c '^enclave_'; }
 path() { for one in "$ghostfs"/enclave_*; do echo "$one"; done | tail -1; }
 await_none() { for i in $(seq 200); do [ "$(enclaves)" = 0 ] && return; sleep 0.1; done; }
+tasks() { wc -l <"$(path)/tasks"; }
 load() {
+  present=$(tasks)
   "$programs/simple_exp" --kernel=ghost "$@" >"$work/load" 2>&1 & load=$!
   for i in $(seq 1200); do
-    [ "$(wc -l <"$(path)/tasks")" -gt 20 ] && break
+    [ "$(tasks)" -gt $((present + 20)) ] && break
     kill -0 $load 2>/dev/null || break
     sleep 0.1
   done

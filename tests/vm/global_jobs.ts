@@ -55,6 +55,9 @@ const AGENTS: readonly GlobalAgent[] = [
 /** The thread that wants the global CPU gets nothing while a global agent stays there. */
 const WANTS_CPU = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done; echo counted";
 
+/** Threads that yield outlast a hand-over; those of simple_exp may end before the old agent. */
+const ACROSS_MS = 60_000;
+
 function script({ cpus, flags, global_cpu }: GlobalAgent): string {
   return `start_agent first ${cpus} ${flags}; first=$guard
 active first $first
@@ -70,9 +73,13 @@ start_agent old ${cpus} ${flags}; old=$guard
 active old $old
 start_agent new --enclave "$(path)" ${cpus} ${flags}; new=$guard
 await_line waiting "$work/new" $new
+"$programs/ghostctl" microbench --class ghost --bench yield --threads 30 --format csv \
+  --duration_ms ${ACROSS_MS} --label across & across=$!
+for i in $(seq 1200); do [ "$(tasks)" -ge 30 ] && break; sleep 0.1; done
 load --only SimpleExpMany
 kill -USR2 $old; active new $new; end_agent old $old
 end_load
+wait $across; echo "across_status $?"
 load --only SimpleExpMany
 kill -9 $(pgrep -P $new); start=$(date +%s%N)
 await_none; echo "gone_ms $(( ($(date +%s%N) - start) / 1000000 ))"
@@ -87,6 +94,7 @@ function judge(stdout: string): Verdict {
   const count = (line: string): number => stdout.split("\n").filter((one) => one === line).length;
   const missing = SUB_TESTS.filter((name) => !stdout.includes(`load: ${name}\n`));
   const gap = stdout.match(/^new: .* no CPU was without agent for more than (\S+ ms)/m)?.[1];
+  const carried = Number(stdout.match(/^new: took over .* with (\d+) threads/m)?.[1]);
   const yields = Number(stdout.match(/^busy,ghost,yield,30,[^,]*,([^,]*)/m)?.[1]);
   return {
     faults: faultsIf(
@@ -98,12 +106,14 @@ function judge(stdout: string): Verdict {
       [fact(stdout, "first_status") !== "0", `at SIGINT: ${fact(stdout, "first_status")}`],
       [!stdout.includes("first: Done!\n"), "it did not say Done!"],
       [count("new active") !== 1 || gap === undefined, "no agent took the enclave over"],
+      [!(carried >= 30), `${carried} threads were handed over`],
+      [fact(stdout, "across_status") !== "0", "threads that yielded did not end well"],
       [fact(stdout, "old_status") !== "0", `the old agent: ${fact(stdout, "old_status")}`],
       [fact(stdout, "new_status") !== "1", "the guard did not tell of the kill"],
       [/^stuck/m.test(stdout), "threads did not go on after their agent's end"],
       [count("enclaves 0") !== 2, "an enclave was left behind"],
     ),
-    detail: `${yields.toFixed(0)} yields/s, hand-over ${gap}, gone ${
+    detail: `${yields.toFixed(0)} yields/s, hand-over ${gap} with ${carried} threads, gone ${
       fact(stdout, "gone_ms")
     } ms after the kill`,
   };

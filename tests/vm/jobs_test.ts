@@ -159,8 +159,8 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
     ].map((name) => `load: ${name}\n`).join("") +
     "counted\nwanted_status 0\nload_status 0\nbusy,ghost,yield,30,1.0,812.5,0,0,0\n" +
     "first_status 0\nfirst: Done!\nenclaves 0\nold active\nnew active\nold_status 0\n" +
-    "load_status 0\ngone_ms 170\nnew_status 1\n" +
-    "new: took over e1 with 9 threads; no CPU was without agent for more than 5.00 ms\n" +
+    "load_status 0\nacross_status 0\ngone_ms 170\nnew_status 1\n" +
+    "new: took over e1 with 90 threads; no CPU was without agent for more than 5.00 ms\n" +
     "enclaves 0\n",
   ghost_hints: "agent active\nidle_ran 0\norder 0 1 2 3 4 5 6 7\nservice_status 0\n"
     .repeat(2) +
@@ -194,6 +194,8 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_sol", "first_status 0", "first_status 3"],
     ["ghost_sol", "new active", "new not active"],
     ["ghost_sol", "old_status 0", "old_status 1"],
+    ["ghost_sol", "with 90 threads", "with 0 threads"],
+    ["ghost_sol", "across_status 0", "across_status 1"],
     ["ghost_sol", "gone_ms 170", "stuck 77"],
     ["ghost_sol", "new_status 1", "new_status 0"],
     ["ghost_sol", "\nenclaves 0\nold", "\nenclaves 1\nold"],

@@ -58,8 +58,12 @@ const SYNC_WORK: readonly ThreadAction[] = [
   { op: "yield" },
 ];
 
-/** One size of SyncGroupTest.Commit. */
-async function runSyncGroups(host: ContractHost, cpu_count: number, count: number): Promise<void> {
+/** One size of SyncGroupTest.Commit; how many groups succeeded and how many failed. */
+async function runSyncGroups(
+  host: ContractHost,
+  cpu_count: number,
+  count: number,
+): Promise<readonly [succeeded: number, failed: number]> {
   const cpus = host.cpus.slice(0, cpu_count);
   const { words } = host;
   words.fill(0, 0, CELL_COUNT);
@@ -72,9 +76,9 @@ async function runSyncGroups(host: ContractHost, cpu_count: number, count: numbe
   const size = `${cpu_count} CPUs, ${count} threads`;
   await lab.until(all, `all threads exit with ${size}`, LONG_NS);
   expectEqual(words[VIOLATION_CELL], 0, `groups that broke the contract with ${size}`);
-  expect(words[SUCCESS_CELL] > 20, `groups succeeded with ${size}`);
-  expect(words[FAILURE_CELL] > 0, `groups failed with ${size}`);
+  expect(words[SUCCESS_CELL] > 0, `groups succeeded with ${size}`);
   lab.close();
+  return [words[SUCCESS_CELL], words[FAILURE_CELL]];
 }
 
 const TRANSACTION_CASES: readonly ContractCase[] = [
@@ -106,9 +110,17 @@ const TRANSACTION_CASES: readonly ContractCase[] = [
     cpu_count: 8,
     step: syncGroupStep,
     run: async (host) => {
+      // In total: naps of one thread that are over before it sleeps need no group each.
+      let [succeeded, failed] = [0, 0];
       for (const cpu_count of [1, 2, 4, 8]) {
-        for (const count of [1, 4, 8, 16]) await runSyncGroups(host, cpu_count, count);
+        for (const count of [1, 4, 8, 16]) {
+          const counts = await runSyncGroups(host, cpu_count, count);
+          succeeded += counts[0];
+          failed += counts[1];
+        }
       }
+      expect(succeeded > 20 * 16, `${succeeded} groups succeeded`);
+      expect(failed > 0, "groups failed");
     },
   },
   {
