@@ -101,7 +101,7 @@ for (const [mode, cpu] of [["hung", 1], ["pending", 5]] as const) {
         "destroyed, its threads are with the default scheduler",
       );
       assertStringIncludes(lastWord(ended), `agent process ${guarded.agent_pid} killed`);
-      assertMatch(ended.stdout, /dump of \/peer\/enclave_1: \d+ steps\n$/);
+      assertMatch(ended.stdout, new RegExp(`dump of ${guarded.folder}: \\d+ steps\n$`));
       assertEquals(isAlive(guarded.agent_pid), false);
     });
   });
@@ -140,7 +140,7 @@ Deno.test("kill -9 of the agent: destroyed, dumped, status 1, one line", async (
     const ended = await guarded.started.ended();
     assertEquals([ended.code, wasDestroyed(guarded)], [1, true]);
     assertMatch(lastWord(ended), /was killed by signal 9 \(Killed\); .* destroyed, its threads/);
-    assertStringIncludes(ended.stdout, "dump of /peer/enclave_1: 41 steps");
+    assertStringIncludes(ended.stdout, `dump of ${guarded.folder}: 41 steps`);
   });
 });
 
@@ -184,8 +184,8 @@ Deno.test("--on-crash=restart: another agent knows the one before, and hears sig
   await withAgent("idle", { on_crash: "restart" }, async (guarded) => {
     const { started, agent_pid } = guarded;
     Deno.kill(agent_pid, "SIGKILL");
-    await started.waitFor("after /peer/enclave_1, alive true");
-    await started.waitFor("dump of /peer/enclave_1: 41 steps");
+    await started.waitFor(`after ${guarded.folder}, alive true`);
+    await started.waitFor(`dump of ${guarded.folder}: 41 steps`);
     const [, second_pid] = pidsOf(started.text());
     assert(second_pid !== agent_pid && isAlive(second_pid));
     assertEquals(wasDestroyed(guarded), false);

@@ -2,7 +2,8 @@
  * An agent process as its guard sees it, without any agent: it comes under the guard, publishes a
  * board, and does there what its first argument says. For tests of the guard.
  *
- * Arguments: MODE WATCHDOG_MS ON_CRASH FOLDER; FOLDER/ctl stands for the enclave's control file.
+ * Arguments: MODE WATCHDOG_MS ON_CRASH FOLDER; FOLDER stands for the enclave, FOLDER/ctl for
+ * its control file.
  *
  * @module
  */
@@ -53,7 +54,7 @@ if (mode === "early") Deno.exit(4);
 
 const board = new AgentBoard(link.board_fd);
 const state = new SharedState(SHAPE, (size_bytes) => board.makeState(size_bytes));
-const facts = { path: "/peer/enclave_1", is_made: true, abi_version: 91, shape: SHAPE };
+const facts = { path: folder, is_made: true, abi_version: 91, shape: SHAPE };
 const alive = old === undefined ? "" : ` after ${old.facts.path}, alive ${old.alive_ns > 0}`;
 board.publish(facts, state, [[`${folder}/ctl`, "destroy"]]);
 board.phase = PHASE_ACTIVE;

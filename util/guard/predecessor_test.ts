@@ -44,8 +44,8 @@ Deno.test("the board of an agent is found by its enclave, and can be read when t
   );
   try {
     await started.waitFor("pid ");
-    assertEquals(findPredecessor("/peer/enclave_2"), undefined);
-    const board = findPredecessor("/peer/enclave_1");
+    assertEquals(findPredecessor(`${folder}2`), undefined);
+    const board = findPredecessor(folder);
     assert(board !== undefined);
     assertEquals([board.facts.is_made, board.facts.shape.cpus], [true, [0, 1, 5]]);
     assertEquals(board.state.cpu("step_count", 1)[0], 41);
@@ -54,7 +54,7 @@ Deno.test("the board of an agent is found by its enclave, and can be read when t
     await started.ended();
     assertEquals(board.state.cpu("step_count", 1)[0], 41);
     assert(board.alive_ns > 0);
-    assertEquals(findPredecessor("/peer/enclave_1"), undefined);
+    assertEquals(findPredecessor(folder), undefined);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
