@@ -94,7 +94,7 @@ function judge(stdout: string): Verdict {
   const count = (line: string): number => stdout.split("\n").filter((one) => one === line).length;
   const missing = SUB_TESTS.filter((name) => !stdout.includes(`load: ${name}\n`));
   const gap = stdout.match(/^new: .* no CPU was without agent for more than (\S+ ms)/m)?.[1];
-  const carried = Number(stdout.match(/^new: took over .* with (\d+) threads/m)?.[1]);
+  const carried = Number(stdout.match(/^new: .*took over .* with (\d+) threads/m)?.[1]);
   const yields = Number(stdout.match(/^busy,ghost,yield,30,[^,]*,([^,]*)/m)?.[1]);
   return {
     faults: faultsIf(
