@@ -160,7 +160,7 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
     "counted\nwanted_status 0\nload_status 0\nbusy,ghost,yield,30,1.0,812.5,0,0,0\n" +
     "first_status 0\nfirst: Done!\nenclaves 0\nold active\nnew active\nold_status 0\n" +
     "load_status 0\nacross_status 0\ngone_ms 170\nnew_status 1\n" +
-    "new: agent_sol: took over e1 with 90 threads; no CPU was without agent for more than 5.00 ms\n" +
+    "new: a: took over e1 with 90 threads; no CPU was without agent for more than 5.00 ms\n" +
     "enclaves 0\n",
   ghost_hints: "agent active\nidle_ran 0\norder 0 1 2 3 4 5 6 7\nservice_status 0\n"
     .repeat(2) +
