@@ -146,11 +146,12 @@ struct commit {
 	u32 phase; /* of a sync group */
 };
 
-/* A transaction that has passed: what its CPU is to do. */
+/* A transaction that has passed: what its CPU is to do. 1 if that is to go on with what it does. */
 static __noinline int applyTxn(struct ghost_txn *txn, struct cpu_state *cpu, u32 cpu_id)
 {
 	struct task_struct *p;
 	struct task_state *state;
+	u32 goes_on = 0;
 
 	if (!txn || !cpu)
 		return 0;
@@ -158,6 +159,8 @@ static __noinline int applyTxn(struct ghost_txn *txn, struct cpu_state *cpu, u32
 	if (txn->gtid <= 0) {
 		unlatch(cpu, cpu_id);
 		cpu->run_flags = txn->run_flags;
+		cpu->elides_preempt = cpu->mode == MODE_TASK &&
+				      (txn->run_flags & ELIDE_PREEMPT) != 0;
 		cpu->want_not_idle = txn->gtid == GTID_IDLE &&
 				     (txn->run_flags & NEED_CPU_NOT_IDLE) != 0;
 		return 0;
@@ -170,15 +173,16 @@ static __noinline int applyTxn(struct ghost_txn *txn, struct cpu_state *cpu, u32
 		struct ghost_status_word *word = wordOf(state->enclave, state->word);
 
 		if (word && (word->flags & GHOST_SW_TASK_ONCPU) && (u32)state->cpu == cpu_id) {
-			unlatch(cpu, cpu_id); /* it goes on where it is */
+			unlatch(cpu, cpu_id);
 			cpu->run_flags = txn->run_flags;
+			goes_on = 1;
 		} else {
 			latchTask(state, cpu, cpu_id, txn->run_flags);
 			txn->cpu_seqnum = __sync_fetch_and_add(&cpu->seqnum, 1) + 1;
 		}
 	}
 	bpf_task_release(p);
-	return 0;
+	return goes_on;
 }
 
 static __noinline int validateTxn(struct ghost_txn *txn, struct cpu_state *cpu, u32 cpu_id,
@@ -227,10 +231,18 @@ static __always_inline void finishTxn(struct ghost_txn *txn, struct cpu_state *c
 	__sync_lock_test_and_set(&txn->state, state);
 }
 
-/* Makes a CPU look at its latch; the caller's own does when the agent gives it away. */
-static __always_inline void interrupt(const struct commit *commit, u32 cpu_id)
+/*
+ * Makes a CPU look at its latch; the caller's own does when the agent gives it away. An agent that
+ * has its CPU comes before what others latch there.
+ */
+static __always_inline void interrupt(const struct commit *commit, struct cpu_state *cpu,
+				      u32 cpu_id)
 {
-	if (cpu_id != commit->caller_cpu)
+	if (cpu_id == commit->caller_cpu)
+		return;
+	if (cpu->mode == MODE_AGENT && !(cpu->latched_flags & DEFER_LATCHED_PREEMPTION_BY_AGENT))
+		unlatch(cpu, cpu_id);
+	else
 		scx_bpf_kick_cpu(cpu_id, SCX_KICK_PREEMPT);
 }
 
@@ -244,6 +256,7 @@ static __noinline int commitEach(struct commit *commit, u32 cpu_id)
 {
 	struct cpu_state *cpu = cpuOf(cpu_id);
 	struct ghost_txn *txn;
+	u32 goes_on = 0;
 	s32 state;
 
 	if (!cpu || !commit)
@@ -262,14 +275,14 @@ static __noinline int commitEach(struct commit *commit, u32 cpu_id)
 	}
 	state = validateTxn(txn, cpu, cpu_id, commit);
 	if (state == GHOST_TXN_COMPLETE) {
-		applyTxn(txn, cpu, cpu_id);
+		goes_on = applyTxn(txn, cpu, cpu_id);
 		COUNT(latched_count);
 	} else {
 		commit->has_failed = 1;
 	}
 	finishTxn(txn, cpu, commit->enclave, state);
-	if (state == GHOST_TXN_COMPLETE)
-		interrupt(commit, cpu_id);
+	if (state == GHOST_TXN_COMPLETE && !goes_on)
+		interrupt(commit, cpu, cpu_id);
 	return 0;
 }
 
@@ -301,6 +314,7 @@ static __noinline int commitMember(struct commit *commit, u32 cpu_id)
 {
 	struct cpu_state *cpu = cpuOf(cpu_id);
 	struct ghost_txn *txn;
+	u32 goes_on;
 	s32 state;
 
 	if (!cpu || !commit)
@@ -326,11 +340,12 @@ static __noinline int commitMember(struct commit *commit, u32 cpu_id)
 			  state == GHOST_TXN_COMPLETE ? GHOST_TXN_POISONED : state);
 		return 0;
 	}
-	applyTxn(txn, cpu, cpu_id);
+	goes_on = applyTxn(txn, cpu, cpu_id);
 	COUNT(latched_count);
 	__sync_lock_test_and_set(&txn->sync_group_owner, SYNC_GROUP_NOT_OWNED);
 	finishTxn(txn, cpu, commit->enclave, state);
-	interrupt(commit, cpu_id);
+	if (!goes_on)
+		interrupt(commit, cpu, cpu_id);
 	return 0;
 }
 

@@ -75,6 +75,19 @@ static __always_inline void letDie(struct task_state *state, struct ghost_status
 	returnToAgent(state->cpu, RTLA_ON_BLOCKED);
 }
 
+/* By now the commit that displaced it has been dispatched; of an idle CPU there is no such task. */
+static __always_inline void tellPreempt(struct task_state *state)
+{
+	struct cpu_state *cpu = cpuOf(state->cpu);
+
+	if (cpu && cpu->elides_preempt) {
+		cpu->elides_preempt = 0;
+		elidePreempt(state);
+	} else {
+		sendOffCpu(state, MSG_TASK_PREEMPT, 0);
+	}
+}
+
 SEC("struct_ops/ghost_enqueue")
 void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 {
@@ -106,7 +119,7 @@ void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 		sendWakeup(state, bpf_get_smp_processor_id());
 	} else if (due == DUE_PREEMPT) {
 		COUNT(preempt_count);
-		sendOffCpu(state, MSG_TASK_PREEMPT, 0);
+		tellPreempt(state);
 		returnToAgent(state->cpu, RTLA_ON_PREEMPT);
 	} else if (due == DUE_YIELD) {
 		sendOffCpu(state, MSG_TASK_YIELD, 0);
@@ -143,6 +156,7 @@ static __always_inline void insertLatched(struct task_struct *p, u64 gtid, u32 c
 		return;
 	}
 	cpu->run_flags = flags;
+	cpu->elides_preempt = (flags & ELIDE_PREEMPT) != 0;
 	state->is_inserted = 1;
 	scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_LOCAL, SCX_SLICE_INF, 0);
 	COUNT(dispatched_count);
@@ -196,6 +210,7 @@ void BPF_PROG(ghost_running, struct task_struct *p)
 
 	if (!word || !cpu)
 		return;
+	cpu->elides_preempt = 0;
 	state->is_queued = 0;
 	state->has_run = 1;
 	state->cpu = cpu_id;

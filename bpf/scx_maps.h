@@ -77,6 +77,7 @@ struct cpu_state {
 	u32 runs_pid; /* the thread that has it */
 	u32 is_agent_asleep; /* otherwise than by a yield */
 	s32 group_state; /* of a sync group under way */
+	u32 elides_preempt; /* what the last commit displaces there goes unsaid */
 };
 ARRAY_MAP(cpus, struct cpu_state, MAX_CPUS, 0);
 

@@ -141,6 +141,7 @@ static __noinline int sendCpu(u32 cpu_id, struct message *message)
 /* What a message does to what has been told of its task. */
 enum telling {
 	TELL, /* nothing */
+	TELL_BARRIER, /* nothing: only the barrier moves */
 	TELL_NEW, /* that it is there; opens its gate */
 	TELL_RUNNABLE, /* that it can run; not needed if TASK_NEW said so */
 	TELL_BLOCKED, /* that it cannot; not needed if TASK_NEW said so */
@@ -182,7 +183,7 @@ static __noinline int sendTask(struct task_state *state, struct message *message
 		state->is_gated = 0;
 		state->is_told_runnable = is_runnable;
 		message->words[2 + 6] = is_runnable;
-	} else if (!state->is_new_told) {
+	} else if (!state->is_new_told || telling == TELL_BARRIER) {
 		is_due = 0;
 	} else if (telling == TELL_RUNNABLE) {
 		is_known = state->is_told_runnable;
@@ -236,6 +237,17 @@ static __noinline int sendOffCpu(struct task_state *state, u32 type, u32 was_lat
 	off->cpu = state->cpu;
 	off->flags = was_latched ? 0x100 : 0;
 	return sendTask(state, &message, state->cpu, TELL);
+}
+
+/* What ELIDE_PREEMPT leaves of a PREEMPT. */
+static __noinline int elidePreempt(struct task_state *state)
+{
+	MESSAGE(message, MSG_TASK_PREEMPT, struct ghost_msg_preempt, off);
+
+	if (!state)
+		return 0;
+	off->gtid = state->gtid;
+	return sendTask(state, &message, state->cpu, TELL_BARRIER);
 }
 
 static __noinline int sendLatchFailure(struct task_state *state, s32 error)
