@@ -42,7 +42,12 @@ function denoSummary(text: string): string | undefined {
 }
 
 /** Tests of ffi/ that ask nothing of the kernel and run the compiler: slow when emulated. */
-const COMPILER_TESTS = ["abi/abi_reference_test.ts", "embedded_shim_test.ts", "shim_load_test.ts"];
+const COMPILER_TESTS = [
+  "abi/abi_reference_test.ts",
+  "build_by_hand_test.ts",
+  "embedded_shim_test.ts",
+  "shim_load_test.ts",
+];
 
 const FFI_TESTS: VmJob = {
   name: "ffi_tests",
