@@ -126,6 +126,58 @@ done`,
   },
 };
 
+const KILLS = 100;
+const KILL_THREADS = 12;
+/** The watchdog of the guard and a second, in which every thread must run again. */
+const AGAIN_MS = 6_000;
+
+/** One load of threads that outlive all agents: the shell moves them into each one's enclave. */
+const GHOST_KILLS: VmJob = {
+  name: "ghost_kills",
+  summary: `${KILLS} agents are killed at random moments; no thread waits for long, none is lost`,
+  timeout_s: 3600,
+  is_packed: true,
+  is_ghost: true,
+  is_soak: true,
+  script: (context) =>
+    `${prelude(context)}cc -O2 -pthread -o "$work/stall_load" tests/vm/stall_load.c || exit 1
+"$work/stall_load" ${KILL_THREADS} "$work/over" >"$work/stalls" 2>&1 & load=$!
+for turn in $(seq ${KILLS}); do
+  start_agent agent --ghost_cpus ${CPUS}
+  await_line "ghOSt active" "$work/agent" $guard || echo "not active in turn $turn"
+  for task in /proc/$load/task/*; do
+    [ "\${task##*/}" = $load ] || echo "\${task##*/}" >"$(path)/tasks"
+  done
+  joined=$(tasks); [ "$joined" = ${KILL_THREADS} ] || echo "joined $joined in turn $turn"
+  sleep 0.$(od -An -N1 -tu1 /dev/urandom | tr -d ' ')
+  kill -9 $(pgrep -x -P $guard fifo_per_cpu_ag)
+  wait $guard; status=$?; [ $status = 1 ] || echo "guard ended with $status in turn $turn"
+  grep -q "was killed" "$work/agent" && told=$((told + 1))
+  await_none; left=$(enclaves); [ "$left" = 0 ] || echo "left $left in turn $turn"
+  echo "turns $turn" >"$work/turns"
+done
+touch "$work/over"; wait $load; echo "load_status $?"
+cat "$work/turns" "$work/stalls"; echo "told $told"`,
+  judge({ stdout }) {
+    const sum = stdout.match(/^stalls (\d+) worst_ms (\d+) lost (\d+) min_rounds (\d+)$/m);
+    const [stalls, worst_ms, lost, rounds] = (sum ?? []).slice(1).map(Number);
+    return {
+      faults: [
+        ...stdout.split("\n").filter((line) => line.includes("in turn")),
+        ...faultsIf(
+          [fact(stdout, "turns") !== `${KILLS}`, `${fact(stdout, "turns")} of ${KILLS} turns`],
+          [fact(stdout, "told") !== `${KILLS}`, `${fact(stdout, "told")} ends were told of`],
+          [fact(stdout, "load_status") !== "0" || !/^joined$/m.test(stdout), "the load failed"],
+          [lost !== 0, `${lost} threads were lost`],
+          [!(rounds > KILLS), `a thread ran ${rounds} times`],
+          [!(worst_ms <= AGAIN_MS), `a thread did not run for ${worst_ms} ms`],
+        ),
+      ],
+      detail: `${stalls} stalls of 200 ms and more, ${worst_ms} ms at most`,
+    };
+  },
+};
+
 const GHOST_RPC: VmJob = {
   name: "ghost_rpc",
   summary: "another process asks the agent, by its guard's process id, while it schedules",
@@ -201,6 +253,7 @@ export const GHOST_JOBS: readonly VmJob[] = [
   ...GHOST_GLOBAL_JOBS,
   GHOST_UPGRADE,
   GHOST_KILL,
+  GHOST_KILLS,
   GHOST_RPC,
   GHOST_CALLS,
   GHOST_CONTRACT,

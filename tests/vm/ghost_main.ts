@@ -15,15 +15,17 @@ import { judgeJob } from "./jobs.ts";
 import { main as vmMain } from "./main.ts";
 import { runProcess } from "./process.ts";
 
-const HELP = `usage: deno task test:ghost [--job NAME] [--kernel-image FILE [FLAGS of test:vm]]
+const HELP =
+  `usage: deno task test:ghost [--soak] [--job NAME] [--kernel-image FILE [FLAGS of test:vm]]
 
 Runs simple_exp under the packed agent, an upgrade, kills of the agent and the contract suite on
 this host's ghOSt kernel, or in QEMU on the kernel given with --kernel-image (docs/vm.md says what
 it must have built in). On a host without ghOSt it prints one line and ends with status 0.
 
+  --soak       also the jobs that take many minutes
   --job NAME   run this job only; may be given again: ${
-  GHOST_JOBS.map(({ name }) => name).join(" ")
-}
+    GHOST_JOBS.map(({ name }) => name).join(" ")
+  }
 
 Exit status: 0 all passed, or skipped; 1 a job failed; 2 wrong usage; 130 after Ctrl-C.`;
 
@@ -31,10 +33,18 @@ Exit status: 0 all passed, or skipped; 1 a job failed; 2 wrong usage; 130 after 
 const VM_CPUS = 9;
 const BUILD_TIMEOUT_S = 600;
 
+/** The jobs of these names; without names all, the long ones only if they are asked for. */
+function jobsOf(names: readonly string[], with_soak: boolean): VmJob[] {
+  return GHOST_JOBS.filter(({ name, is_soak = false }) =>
+    names.length === 0 ? with_soak || !is_soak : names.includes(name)
+  );
+}
+
 /** Names after `--job`; undefined if something else is there. */
 function jobNames(args: readonly string[]): string[] | undefined {
   const names: string[] = [];
   for (let at = 0; at < args.length; at++) {
+    if (args[at] === "--soak") continue;
     const [flag, value] = args[at].split("=", 2);
     if (flag !== "--job") return undefined;
     names.push(value ?? args[++at] ?? "");
@@ -80,7 +90,7 @@ async function runHere(job: VmJob, context: JobContext): Promise<boolean> {
   return faults.length === 0;
 }
 
-async function runHost(names: readonly string[]): Promise<number> {
+async function runHost(jobs: readonly VmJob[]): Promise<number> {
   const fault = ghostFault(probeKernel(readTextFile));
   if (fault !== undefined) {
     console.log(`test:ghost: skipped: ${fault}; --kernel-image FILE boots such a kernel in QEMU`);
@@ -96,7 +106,6 @@ async function runHost(names: readonly string[]): Promise<number> {
   };
   try {
     if (!await buildPrograms(context)) return 1;
-    const jobs = GHOST_JOBS.filter(({ name }) => names.length === 0 || names.includes(name));
     let failed_count = 0;
     for (const job of jobs) if (!await runHere(job, context)) failed_count++;
     console.log(`\n${jobs.length - failed_count} passed, ${failed_count} failed`);
@@ -120,7 +129,8 @@ export async function main(args: readonly string[]): Promise<number> {
   }
   if (own.some((arg) => /^--kernel-image(=|$)/.test(arg))) {
     const has_jobs = own.some((arg) => /^--job(=|$)/.test(arg));
-    const jobs = has_jobs ? [] : GHOST_JOBS.flatMap(({ name }) => ["--job", name]);
+    const standard = jobsOf([], own.includes("--soak")).flatMap(({ name }) => ["--job", name]);
+    const jobs = has_jobs ? [] : standard;
     const cpus = own.some((arg) => /^--cpus(=|$)/.test(arg)) ? [] : ["--cpus", `${VM_CPUS}`];
     return await vmMain([...own, ...jobs, ...cpus]);
   }
@@ -131,7 +141,7 @@ export async function main(args: readonly string[]): Promise<number> {
     console.error(`test:ghost: ${what}; --help lists them`);
     return 2;
   }
-  return await runHost(names);
+  return await runHost(jobsOf(names, own.includes("--soak")));
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

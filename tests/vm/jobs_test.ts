@@ -119,7 +119,8 @@ Deno.test("jobs: threads that do not end with their agent, or late ejections, ar
 });
 
 Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
-  const soak = JOBS.filter(({ is_soak }) => is_soak).map(({ name }) => name);
+  assertEquals(JOBS.find(({ name }) => name === "ghost_kills")?.is_soak, true);
+  const soak = JOBS.filter(({ is_soak, is_ghost }) => is_soak && !is_ghost).map(({ name }) => name);
   assertEquals(soak, [
     "scx_simple_exp",
     "scx_kill_soak",
@@ -175,6 +176,8 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
     "edf_status 0\nagent active\nlow_ticks 3\nhigh_ticks 391\n" + "agent_status 0\n".repeat(3),
   ghost_upgrade: "old active\nnew active\nold_status 0\nload_status 0\nnew_status 0\nenclaves 0\n",
   ghost_kill: "agent active\ngone_ms 12\nagent_status 1\nleft 0\n".repeat(5),
+  ghost_kills: "load_status 0\nturns 100\nstall_ms 400\n" +
+    "stalls 1 worst_ms 400 lost 0 min_rounds 9000\njoined\ntold 100\n",
   ghost_rpc: "empty 0\nloaded 1000\ndump 0\nunknown -1\nload_status 0\nagent_status 0\n" +
     "agent: CPU 1: x\ngone ghostctl rpc: process 1 answers no requests: x\n",
   ghost_calls: "ok  this: -9, want -9\nchecks 1 passed, 0 failed\n",
@@ -211,6 +214,14 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_upgrade", "load_status 0", "load_status 124"],
     ["ghost_kill", "left 0", "left 1"],
     ["ghost_kill", "agent_status 1", "stuck 7"],
+    ["ghost_kills", "turns 100", "turns 99"],
+    ["ghost_kills", "told 100", "told 99"],
+    ["ghost_kills", "load_status 0", "load_status 1"],
+    ["ghost_kills", "joined\n", ""],
+    ["ghost_kills", "lost 0", "lost 1"],
+    ["ghost_kills", "min_rounds 9000", "min_rounds 9"],
+    ["ghost_kills", "worst_ms 400", "worst_ms 6001"],
+    ["ghost_kills", "load_status", "left 1 in turn 5\nload_status"],
     ["ghost_rpc", "loaded 1000", "loaded "],
     ["ghost_rpc", "agent: CPU 1", "silence"],
     ["ghost_calls", "ok  this", "FAIL  this"],
