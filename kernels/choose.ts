@@ -19,7 +19,17 @@ export type ChosenKernel = Exclude<KernelName, "auto">;
 const GHOST_VERSION_PATH = "/sys/fs/ghost/version";
 const SCX_STATE_PATH = "/sys/kernel/sched_ext/state";
 const FILESYSTEMS_PATH = "/proc/filesystems";
+const VERSION_PATH = "/proc/version";
 const RELEASE_PATH = "/proc/sys/kernel/osrelease";
+
+/**
+ * Whether the kernel is PREEMPT_RT. Kernels with the patch set of their time have a file for it; since
+ * PREEMPT_RT is in mainline (Linux 6.12) the version alone tells.
+ */
+export function isPreemptRt(read: ReadText): boolean {
+  return read("/sys/kernel/realtime")?.trim() === "1" ||
+    / PREEMPT_RT\b/.test(read(VERSION_PATH) ?? "");
+}
 
 /** What the host's kernel offers. */
 export interface KernelFacts {

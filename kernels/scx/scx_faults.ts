@@ -20,6 +20,42 @@ export interface LoadFailure {
 const DOCTOR = "see `ghostctl doctor`";
 
 /**
+ * Kernel functions that the scx program calls, as the kernel's BTF names them; those of bpf/scx_kernel.h,
+ * where libbpf drops what follows the last "___". Without one of them the program does not load.
+ */
+export const SCX_KERNEL_FUNCTIONS: readonly string[] = [
+  "bpf_task_from_pid",
+  "bpf_task_release",
+  "bpf_cpumask_test_cpu",
+  "bpf_rcu_read_lock",
+  "bpf_rcu_read_unlock",
+  "scx_bpf_error_bstr",
+  "scx_bpf_kick_cpu",
+  "scx_bpf_task_set_slice",
+  "scx_bpf_create_dsq",
+  "scx_bpf_dsq_insert___v2",
+  "scx_bpf_dsq_move_to_local___v2",
+];
+
+/** The fault that libbpf finds in a kernel function, if it finds one. */
+function functionFault(kernel: string, text: string): OperatingError | undefined {
+  const found = text.match(/(?:extern \(func ksym\) '|cannot find function )(\w+)(.*)/);
+  if (found === null) return undefined;
+  const [, symbol, verdict] = found;
+  const name = SCX_KERNEL_FUNCTIONS.find((known) => symbol.startsWith(`${known}___`)) ?? symbol;
+  if (/incompatible/.test(verdict)) {
+    return new OperatingError(
+      `${kernel} has BTF that describes the kernel function ${name} otherwise than it is called`,
+      `boot Linux 7.3 or later, as Debian packs it, whose BTF a newer pahole made; ${DOCTOR}`,
+    );
+  }
+  return new OperatingError(
+    `${kernel} lacks the kernel function ${name}, which the scx program calls`,
+    `boot Linux 7.3 or later, as Debian packs it; ${DOCTOR}`,
+  );
+}
+
+/**
  * The cause and the cure of a failed load.
  *
  * @param failure What is known.
@@ -27,13 +63,8 @@ const DOCTOR = "see `ghostctl doctor`";
  */
 export function loadFault({ text, release, loaded_ops, is_rt }: LoadFailure): OperatingError {
   const kernel = `Linux ${release}`;
-  const missing = text.match(/(?:extern \(func ksym\) '|cannot find function )(\w+)/)?.[1];
-  if (missing !== undefined) {
-    return new OperatingError(
-      `${kernel} lacks the kernel function ${missing}, which the scx program calls`,
-      `boot Linux 7.3 or later, as Debian packs it; ${DOCTOR}`,
-    );
-  }
+  const function_fault = functionFault(kernel, text);
+  if (function_fault !== undefined) return function_fault;
   if (/failed to find valid kernel BTF|kernel BTF is missing/i.test(text)) {
     return new OperatingError(
       `${kernel} has no BTF (/sys/kernel/btf/vmlinux)`,
@@ -57,8 +88,10 @@ export function loadFault({ text, release, loaded_ops, is_rt }: LoadFailure): Op
     );
   }
   if (is_rt) {
+    // The verifier's words; seen on Debian's 7.3.4 rt kernel, which loads schedulers without timers.
+    const detail = /bpf_timer cannot be used/.test(text) ? "it allows no BPF timers" : why;
     return new OperatingError(
-      `${kernel} is PREEMPT_RT and refuses the scx program (${why})`,
+      `${kernel} is PREEMPT_RT and refuses the scx program (${detail})`,
       "boot the same kernel without PREEMPT_RT",
     );
   }

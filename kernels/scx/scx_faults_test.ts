@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { exitText, type LoadFailure, loadFault } from "./scx_faults.ts";
+import { exitText, type LoadFailure, loadFault, SCX_KERNEL_FUNCTIONS } from "./scx_faults.ts";
 
 function faultOf(text: string, more: Partial<LoadFailure> = {}): string {
   const facts = { release: "7.3.4", loaded_ops: "", is_rt: false };
@@ -13,8 +13,27 @@ Deno.test("a kernel that lacks a function of the program is told with its name",
   const libbpf = "libbpf: extern (func ksym) 'scx_bpf_dsq_insert___v2': not found in kernel or " +
     "module BTFs\nerror load: Invalid argument\n";
   assertStringIncludes(faultOf(libbpf), "lacks the kernel function scx_bpf_dsq_insert___v2");
+  const flavour = libbpf.replace("___v2'", "___v2___x'");
+  assertStringIncludes(faultOf(flavour), "kernel function scx_bpf_dsq_insert___v2, which");
   const btf = "libbpf: cannot find function scx_bpf_create_dsq_impl in BTF\nerror load: No such\n";
   assertStringIncludes(faultOf(btf), "scx_bpf_create_dsq_impl");
+});
+
+Deno.test("BTF that describes a function otherwise is no lack of that function", () => {
+  // As Debian's 7.2.12 was seen to be refused.
+  const libbpf = "libbpf: extern (func ksym) 'scx_bpf_dsq_insert___v2___x': func_proto [155] " +
+    "incompatible with vmlinux [48705]\nlibbpf: failed to load object 'ghost'\n" +
+    "error load: Invalid argument\n";
+  const said = faultOf(libbpf);
+  assertStringIncludes(said, "describes the kernel function scx_bpf_dsq_insert___v2 otherwise");
+  assertStringIncludes(said, "newer pahole");
+});
+
+Deno.test("the list of kernel functions is that of the program's source", () => {
+  const source = Deno.readTextFileSync(new URL("../../bpf/scx_kernel.h", import.meta.url));
+  const externs = source.match(/^extern [^;]*\.ksyms[^;]*;/gm) ?? [];
+  const names = externs.map((line) => line.match(/(\w+)\(/)?.[1].replace(/___x$/, ""));
+  assertEquals(names, [...SCX_KERNEL_FUNCTIONS]);
 });
 
 Deno.test("a kernel without BTF, and one with PREEMPT_RT, are told as such", () => {
@@ -22,6 +41,13 @@ Deno.test("a kernel without BTF, and one with PREEMPT_RT, are told as such", () 
   assertStringIncludes(faultOf(no_btf), "CONFIG_DEBUG_INFO_BTF=y");
   const refused = "error attach: Operation not supported\n";
   assertStringIncludes(faultOf(refused, { is_rt: true }), "without PREEMPT_RT");
+  // As Debian's 7.3.4 rt kernel was seen to refuse it.
+  const timers =
+    "libbpf: prog 'ghost_control': BPF program load failed: Operation not supported\n" +
+    "57: (85) call bpf_timer_init#169\nbpf_timer cannot be used for PREEMPT_RT.\n" +
+    "error load: Operation not supported\n";
+  const said = faultOf(timers, { is_rt: true });
+  assertStringIncludes(said, "is PREEMPT_RT and refuses the scx program (it allows no BPF timers)");
 });
 
 Deno.test("another scheduler that is loaded is named, and an agent of ours is known", () => {

@@ -20,6 +20,7 @@ import { cString } from "../../ffi/symbols.ts";
 import { OperatingError } from "../../lib/errors.ts";
 import { readTextFile } from "../../lib/host_files.ts";
 import type { MemoryRegion } from "../agent_spec.ts";
+import { isPreemptRt } from "../choose.ts";
 import { loadFault } from "./scx_faults.ts";
 import { readReport, REPORT_BYTES, type ScxReport } from "./scx_layout.ts";
 
@@ -173,7 +174,7 @@ export class ScxProgram {
       text: result,
       release: readTextFile(RELEASE_PATH)?.trim() ?? "unknown",
       loaded_ops: readTextFile(SCX_OPS_PATH)?.trim() ?? "",
-      is_rt: readTextFile("/sys/kernel/realtime")?.trim() === "1",
+      is_rt: isPreemptRt(readTextFile),
     });
   }
 

@@ -8,12 +8,14 @@ import { ABI_VERSIONS, bestCommonAbi } from "../../ffi/abi/abi.ts";
 import {
   GHOST_CURE,
   ghostFault,
+  isPreemptRt,
   MOUNT_CURE,
   probeKernel,
   SCX_CURE,
   scxFault,
 } from "../../kernels/choose.ts";
-import { type Check, fail, type Host, info, ok, warn } from "./check.ts";
+import { SCX_KERNEL_FUNCTIONS } from "../../kernels/scx/scx_faults.ts";
+import { type Check, fail, type Host, info, ok } from "./check.ts";
 
 const SCX_STATE_PATH = "/sys/kernel/sched_ext/state";
 const SCX_OPS_PATH = "/sys/kernel/sched_ext/root/ops";
@@ -79,27 +81,40 @@ export function checkBtf(host: Host): Check {
   }
   const { has_scx, release } = probeKernel(host.read);
   if (!has_scx) return ok("btf", "there");
-  const wanted = ["sched_ext_ops", "scx_bpf_kick_cpu"];
-  if (isAtLeast(release, IMPLICIT_ARGUMENTS_SINCE)) wanted.push("scx_bpf_kick_cpu_impl");
-  const missing = wanted.filter((name) => !btf.includes(`\0${name}\0`));
-  if (missing.length === 0) return ok("btf", "there, with sched_ext");
+  const lacks = (name: string): boolean => !btf.includes(`\0${name}\0`);
+  const missing = ["sched_ext_ops", ...SCX_KERNEL_FUNCTIONS].filter(lacks);
+  if (missing.length > 0) {
+    return fail(
+      "btf",
+      `lacks ${missing.join(", ")}, which the scx program needs`,
+      "boot Linux 7.3 or later, as Debian packs it (6.18.15 lacks some of them)",
+      ["scx"],
+    );
+  }
+  const second_name = "scx_bpf_kick_cpu_impl";
+  if (!isAtLeast(release, IMPLICIT_ARGUMENTS_SINCE) || !lacks(second_name)) {
+    return ok("btf", "there, with sched_ext");
+  }
   return fail(
     "btf",
-    `lacks ${missing.join(", ")}, so that no sched_ext scheduler loads`,
-    "boot a kernel whose BTF was made by a newer pahole (Debian's 7.2.12 lacks them, 7.3.4 not)",
+    `lacks ${second_name}, and so describes functions otherwise than schedulers call them`,
+    "boot a kernel whose BTF was made by a newer pahole (not so in Debian's 7.2.12, but in 7.3.4)",
     ["scx"],
   );
 }
 
-/** Whether the kernel is PREEMPT_RT, under which sched_ext schedulers were seen to be refused. */
+/**
+ * Whether the kernel is PREEMPT_RT. sched_ext itself works there (Debian's 7.3.4 rt kernel takes the
+ * FIFO of bpf/scx_fifo.bpf.c), but the verifier refuses BPF timers, with which the scx program keeps
+ * `runnable_timeout`.
+ */
 export function checkPreemptRt(host: Host): Check {
-  const is_rt = host.read("/sys/kernel/realtime")?.trim() === "1" ||
-    (host.read("/proc/version") ?? "").includes("PREEMPT_RT");
-  if (!is_rt) return ok("preempt_rt", "off");
-  return warn(
+  if (!isPreemptRt(host.read)) return ok("preempt_rt", "off");
+  return fail(
     "preempt_rt",
-    "on; such kernels have refused schedulers although sysfs looks right",
-    "boot the same kernel without PREEMPT_RT if an agent is refused with EINVAL or EOPNOTSUPP",
+    "on; such kernels refuse BPF timers, which the scx program needs (seen on 7.3.4)",
+    "boot the same kernel without PREEMPT_RT",
+    ["scx"],
   );
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SCX_KERNEL_FUNCTIONS } from "../../kernels/scx/scx_faults.ts";
 import type { Host } from "./check.ts";
 
 /** Files by path; undefined takes one away from the host that others start from. */
@@ -61,7 +62,11 @@ export const SCHED_EXT: Files = {
   ...STOCK,
   "/proc/sys/kernel/osrelease": "7.3.4\n",
   "/sys/kernel/sched_ext/state": "disabled\n",
-  "/sys/kernel/btf/vmlinux": btf("sched_ext_ops", "scx_bpf_kick_cpu", "scx_bpf_kick_cpu_impl"),
+  "/sys/kernel/btf/vmlinux": btf(
+    "sched_ext_ops",
+    ...SCX_KERNEL_FUNCTIONS,
+    "scx_bpf_kick_cpu_impl",
+  ),
 };
 
 /** A host of these files. */
