@@ -1,7 +1,8 @@
 /**
  * Sends messages through the shipped policy's own step, in a process of its own whose V8 traces
  * collections and deoptimisations. A line "WARM" on stdout parts the warm-up from the rest.
- * Arguments: messages of the warm-up, messages that count, and the policy.
+ * Arguments: messages of the warm-up, 0 for the one that an agent has; messages that count; and the
+ * policy.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import { LATEST_ABI } from "../ffi/abi/abi.ts";
 import { HARDWARE_MEMORY } from "../ffi/memory.ts";
 import { loadShim } from "../ffi/shim.ts";
 import { PeerAgentPort } from "../kernels/peer/peer_port.ts";
-import { DryRun } from "../lib/warm_up.ts";
+import { DryRun, type DryRunOptions, emptyYoungGeneration, warmUp } from "../lib/warm_up.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
 import { edf } from "../schedulers/edf/scheduler.ts";
 import { fifoCentralized } from "../schedulers/fifo/centralized/scheduler.ts";
@@ -36,17 +37,14 @@ const [warm_up_count, message_count] = Deno.args.slice(0, 2).map(Number);
 const policy = POLICIES[Deno.args[2]]();
 const { clockMonotonicNs } = loadShim();
 
-function dryRun(overflow_interval: number): DryRun {
-  return new DryRun({
-    abi: LATEST_ABI,
-    memory: HARDWARE_MEMORY,
-    policy,
-    cpus: [0, 1, 2, 3],
-    cpu: 1,
-    dryPort: PeerAgentPort.dry,
-    overflow_interval,
-  });
-}
+const OPTIONS: DryRunOptions = {
+  abi: LATEST_ABI,
+  memory: HARDWARE_MEMORY,
+  policy,
+  cpus: [0, 1, 2, 3],
+  cpu: 1,
+  dryPort: PeerAgentPort.dry,
+};
 
 /** In pieces, so that no frame stays in code of an early tier. */
 function runMessages(run: DryRun, count: number): void {
@@ -59,9 +57,11 @@ function say(text: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 }
 
-runMessages(dryRun(1024), warm_up_count);
-const run = dryRun(OVERFLOW_INTERVAL);
-runMessages(run, CHUNK_MESSAGES);
+if (warm_up_count === 0) warmUp(OPTIONS, clockMonotonicNs);
+else runMessages(new DryRun(OPTIONS), warm_up_count);
+const run = new DryRun({ ...OPTIONS, overflow_interval: OVERFLOW_INTERVAL });
+if (warm_up_count > 0) runMessages(run, CHUNK_MESSAGES);
+emptyYoungGeneration();
 say("WARM");
 const sent_count = run.kernel.message_count;
 const begin_ns = clockMonotonicNs();

@@ -53,6 +53,8 @@ export abstract class GlobalScheduler extends Scheduler {
   protected readonly near_first: Int32Array;
   /** CPUs whose transactions the next group commit submits. */
   protected readonly commit_mask: Int32Array = new Int32Array(CPU_MASK_WORD_COUNT);
+  /** Time slice in ns. */
+  declare protected readonly slice_ns: number;
   /** Positions of CPUs that may get the role, those near first. */
   readonly #candidates: Int32Array;
   readonly #is_candidate: boolean;
@@ -68,9 +70,11 @@ export abstract class GlobalScheduler extends Scheduler {
    *
    * @param agent What the agent lends to the policy.
    * @param role Who may have the role.
+   * @param slice_ns Time slice in ns.
    */
-  constructor(agent: AgentContext, role: GlobalRole) {
+  constructor(agent: AgentContext, role: GlobalRole, slice_ns = Infinity) {
     super(agent);
+    this.slice_ns = slice_ns;
     this.#first_global_cpu = role.global_cpu;
     this.#global_cpu = agent.state.global("global_cpu");
     this.#role_taken = agent.state.global("role_taken");
@@ -123,11 +127,19 @@ export abstract class GlobalScheduler extends Scheduler {
     this.pass_ns[0] = this.agent.port.nowNs();
   }
 
-  /** True if a time had come when the pass began; if not, the policy looks again when it has. */
-  protected isDue(time_ns: number): boolean {
-    const is_due = time_ns <= this.pass_ns[0];
-    if (!is_due) this.look_ns = Math.min(this.look_ns, time_ns);
-    return is_due;
+  /**
+   * True if a time slice was over when the pass began; if not, the policy looks again when it is.
+   * The time is named by its place: a double that is handed over is boxed where the call is not
+   * inlined.
+   *
+   * @param since_ns Times in ns.
+   * @param at Place of the slice's beginning.
+   */
+  protected isSliceOver(since_ns: Float64Array, at: number): boolean {
+    const end_ns = since_ns[at] + this.slice_ns;
+    if (end_ns <= this.pass_ns[0]) return true;
+    if (end_ns < this.look_ns) this.look_ns = end_ns;
+    return false;
   }
 
   /** Adds a CPU to the next group commit. */

@@ -168,6 +168,11 @@ export class DryRun {
 
 const CHUNK_MESSAGES = 4000;
 const MESSAGES_MIN = 100_000;
+/** Messages to the second instance of a global policy. */
+const SECOND_MESSAGES = 48_000;
+/** Together more than the young generation, which is 1 MB in every executable. */
+const YOUNG_ARRAYS = 4096;
+const YOUNG_ARRAY_LENGTH = 64;
 /** So many chunks without a faster one: it does not get better. */
 const STEADY_CHUNKS = 10;
 const DURATION_MAX_NS = 2e9;
@@ -180,6 +185,27 @@ export interface WarmUpReport {
   readonly duration_ns: number;
   /** Time per message at the end in ns, the making of the message included. */
   readonly message_ns: number;
+}
+
+/**
+ * Runs a second instance, as the agent's own will be one more: code that took the first one for the
+ * only one, or has never seen a new one, is thrown away here and not in the agent's first second.
+ */
+function runSecond(options: DryRunOptions): void {
+  const run = new DryRun(options);
+  for (let sent = 0; sent < SECOND_MESSAGES; sent += CHUNK_MESSAGES) run.run(CHUNK_MESSAGES);
+}
+
+/**
+ * Has V8 collect now what was allocated while the code was cold; with that left in the young
+ * generation, the few allocations until the last function is compiled would make it collect.
+ *
+ * @returns The last of what was allocated: it has to be then.
+ */
+export function emptyYoungGeneration(): readonly number[] {
+  let last: number[] = [];
+  for (let n = 0; n < YOUNG_ARRAYS; n++) last = new Array(YOUNG_ARRAY_LENGTH).fill(n);
+  return last;
 }
 
 /**
@@ -206,6 +232,9 @@ export function warmUp(options: DryRunOptions, nowNs: () => number): WarmUpRepor
       run.kernel.hasShownAll();
     if (is_hot || duration_ns > DURATION_MAX_NS) {
       run.discoverAtFullSize();
+      // One agent spins for all CPUs. Those of one CPU each share the start, and it must be short.
+      if (options.policy.queues === "global") runSecond(options);
+      emptyYoungGeneration();
       return { message_count, duration_ns: nowNs() - begin_ns, message_ns: best_ns };
     }
   }

@@ -68,7 +68,6 @@ export interface ShinjukuConfig extends GlobalRole {
 
 /** One agent's instance of the policy. */
 export class ShinjukuScheduler extends GlobalScheduler {
-  readonly #slice_ns: number;
   readonly #hints: HintSource;
   readonly #reader: HintReader;
   readonly #news: HintNews = new HintNews();
@@ -97,9 +96,8 @@ export class ShinjukuScheduler extends GlobalScheduler {
    * @param hints Where applications' hints are.
    */
   constructor(agent: AgentContext, config: ShinjukuConfig, hints: HintSource) {
-    super(agent, config);
+    super(agent, config, config.preemption_time_slice_ns);
     const { state, tasks } = agent;
-    this.#slice_ns = config.preemption_time_slice_ns;
     this.#hints = hints;
     this.#reader = new HintReader(hints);
     this.#state = state.task("state");
@@ -173,7 +171,7 @@ export class ShinjukuScheduler extends GlobalScheduler {
     if (waiting_qos < this.#qos[current]) return false;
     if (this.#level[current] === COULD_GO) return true;
     if (this.#repeating[current] !== 0) return false;
-    return this.isDue(this.#last_ran_ns[current] + this.#slice_ns);
+    return this.isSliceOver(this.#last_ran_ns, current);
   }
 
   /** The highest QoS that waits, or −1. */
@@ -282,7 +280,6 @@ export class ShinjukuScheduler extends GlobalScheduler {
     let row = this.#paused_repeating.front();
     while (row >= 0) {
       const after = this.#paused_repeating.after(row);
-      // Not isDue(): a call from code as rare as this is not inlined, and boxes its argument.
       const due_ns = this.#last_ran_ns[row] + this.#period_ns[row];
       if (due_ns > this.pass_ns[0]) this.look_ns = Math.min(this.look_ns, due_ns);
       else {

@@ -60,7 +60,6 @@ export interface SolConfig extends GlobalRole {
 
 /** One agent's instance of the policy. */
 export class SolScheduler extends GlobalScheduler {
-  readonly #slice_ns: number;
   readonly #state: Int32Array;
   readonly #prio_boost: Int32Array;
   readonly #preempted: Int32Array;
@@ -79,9 +78,8 @@ export class SolScheduler extends GlobalScheduler {
 
   /** @param agent What the agent lends to the policy. */
   constructor(agent: AgentContext, config: SolConfig) {
-    super(agent, config);
+    super(agent, config, config.preemption_time_slice_ns);
     const { state, tasks, cpus, cpu_rows } = agent;
-    this.#slice_ns = config.preemption_time_slice_ns;
     this.#state = state.task("state");
     this.#prio_boost = state.task("prio_boost");
     this.#preempted = state.task("preempted");
@@ -152,7 +150,7 @@ export class SolScheduler extends GlobalScheduler {
     if (this.#next[index] !== 0) return false;
     if (!this.isAvailable(index)) return false;
     if (this.#current[index] === 0) return true;
-    return this.isDue(this.#last_commit_ns[index] + this.#slice_ns);
+    return this.isSliceOver(this.#last_commit_ns, index);
   }
 
   /** The CPU where a task ran before, or one of the same core, if it is free; or −1. */

@@ -41,7 +41,6 @@ export interface FifoCentralizedConfig extends GlobalRole {
 
 /** One agent's instance of the policy. */
 export class FifoCentralizedScheduler extends GlobalScheduler {
-  readonly #slice_ns: number;
   readonly #state: Int32Array;
   readonly #prio_boost: Int32Array;
   readonly #preempted: Int32Array;
@@ -54,9 +53,8 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 
   /** @param agent What the agent lends to the policy. */
   constructor(agent: AgentContext, config: FifoCentralizedConfig) {
-    super(agent, config);
+    super(agent, config, config.preemption_time_slice_ns);
     const { state, tasks } = agent;
-    this.#slice_ns = config.preemption_time_slice_ns;
     this.#state = state.task("state");
     this.#prio_boost = state.task("prio_boost");
     this.#preempted = state.task("preempted");
@@ -88,8 +86,8 @@ export class FifoCentralizedScheduler extends GlobalScheduler {
 
   /** True if a CPU can run ghOSt tasks and its task, if any, has used its slice. */
   #wantsTask(index: number): boolean {
-    const end_ns = this.#current[index] === 0 ? 0 : this.#last_commit_ns[index] + this.#slice_ns;
-    return this.isDue(end_ns) && this.isAvailable(index);
+    if (this.#current[index] !== 0 && !this.isSliceOver(this.#last_commit_ns, index)) return false;
+    return this.isAvailable(index);
   }
 
   /** The first task in the queue that can be committed now, taken out of the queue; or −1. */
