@@ -504,9 +504,11 @@ void BPF_PROG(ghost_exit, struct scx_exit_info *info)
 {
 	struct scx_report *end = theReport();
 	u32 unused = 0;
+	struct scx_exit_dump *dump = bpf_map_lookup_elem(&exit_dump, &unused);
 
-	if (!end)
+	if (!end || !dump)
 		return;
+	bpf_probe_read_kernel_str(dump->text, sizeof(dump->text), info->dump);
 	bpf_probe_read_kernel_str(end->reason, sizeof(end->reason), info->reason);
 	bpf_probe_read_kernel_str(end->message, sizeof(end->message), info->msg);
 	end->exit_kind = info->kind;

@@ -100,6 +100,7 @@ struct scx_exit_info {
 	s64 exit_code;
 	const char *reason;
 	const char *msg;
+	char *dump;
 } KERNEL_TYPE;
 
 /* libbpf matches the members that are here with the kernel's by name. */

@@ -32,6 +32,7 @@ ARRAY_MAP(status_words, struct ghost_sw_region, ENCLAVE_COUNT, BPF_F_MMAPABLE);
 ARRAY_MAP(cpu_data, struct ghost_cpu_data, ENCLAVE_COUNT *MAX_CPUS, BPF_F_MMAPABLE);
 ARRAY_MAP(turns, struct scx_turn, MAX_CPUS, BPF_F_MMAPABLE);
 ARRAY_MAP(report, struct scx_report, 1, BPF_F_MMAPABLE);
+ARRAY_MAP(exit_dump, struct scx_exit_dump, 1, BPF_F_MMAPABLE);
 
 /* ---- not mapped ---- */
 

@@ -23,8 +23,8 @@ const VERSION_PATH = "/proc/version";
 const RELEASE_PATH = "/proc/sys/kernel/osrelease";
 
 /**
- * Whether the kernel is PREEMPT_RT. Kernels with the patch set of their time have a file for it; since
- * PREEMPT_RT is in mainline (Linux 6.12) the version alone tells.
+ * Whether the kernel is PREEMPT_RT. Kernels with the patch set of their time have a file for it;
+ * since PREEMPT_RT is in mainline (Linux 6.12) the version alone tells.
  */
 export function isPreemptRt(read: ReadText): boolean {
   return read("/sys/kernel/realtime")?.trim() === "1" ||

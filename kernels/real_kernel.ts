@@ -26,6 +26,8 @@ export interface RealKernel extends Kernel {
   destroyActions?(id: number): readonly (readonly [path: string, text: string])[];
   /** What ended an enclave that nobody here has destroyed, if the kernel says it. */
   endText?(): string | undefined;
+  /** What the kernel itself said of its state then; "" if nothing. */
+  endDump?(): string;
   /** Gives up what is open; the enclaves stay. */
   close(): void;
 }

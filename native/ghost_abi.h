@@ -334,4 +334,9 @@ struct scx_report {
 	char message[320];
 };
 
+/* What the kernel says of its CPUs and tasks when it unloads the program for a fault. */
+struct scx_exit_dump {
+	char text[32768];
+};
+
 #endif

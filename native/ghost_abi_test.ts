@@ -87,6 +87,7 @@ Deno.test("this process and the scx program mean the same sizes and operations",
     ["sizeof(struct ghost_sw_region)", layout.SW_REGION_BYTES],
     ["sizeof(struct scx_turn)", layout.TURN_BYTES],
     ["sizeof(struct scx_report)", layout.REPORT_BYTES],
+    ["sizeof(struct scx_exit_dump)", layout.EXIT_DUMP_BYTES],
     ["sizeof(struct scx_enclave)", layout.ENCLAVE_BYTES],
     ["SCX_TUNABLE_COUNT", layout.SCX_TUNABLES.length],
     ...Object.entries(layout.SCX_OP).map(([name, number]): [string, number] => [

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXIT_FAILED 1
@@ -49,7 +50,9 @@ struct guard {
     int restart_count;
     pid_t dump_pid; /* the process that writes a dump, or 0 */
     int64_t dump_end_ns;
+    char end_text[END_TEXT_BYTES]; /* how the agent ended, for the process that writes the dump */
     int due_board_fd; /* what is to be dumped once the next agent is active, or -1 */
+    char due_text[END_TEXT_BYTES];
     int64_t due_end_ns;
 };
 
@@ -79,10 +82,10 @@ static const char *enclave_name(void)
     return path[0] ? path : "the enclave";
 }
 
-/* Starts a process that writes what a dead agent knew, from its board. */
-static void start_dump(int board_fd)
+/* Starts a process that writes what a dead agent knew, from its board, and keeps how it ended. */
+static void start_dump(int board_fd, const char *end_text)
 {
-    guard.dump_pid = spawn_agent(&guard.config, "dump", board_fd, -1);
+    guard.dump_pid = spawn_agent(&guard.config, "dump", board_fd, -1, end_text);
     guard.dump_end_ns = now_ns() + DUMP_NS;
 }
 
@@ -90,6 +93,7 @@ static void start_dump(int board_fd)
 static void dump_later(int board_fd)
 {
     guard.due_board_fd = board_fd;
+    memcpy(guard.due_text, guard.end_text, sizeof guard.due_text);
     guard.due_end_ns = now_ns() + DUE_NS;
 }
 
@@ -98,7 +102,7 @@ static void start_due_dump(bool is_now)
     bool is_active = board_word(&guard.agent, WORD_PHASE) == PHASE_ACTIVE;
     if (guard.due_board_fd < 0 || !(is_now || is_active || now_ns() > guard.due_end_ns))
         return;
-    start_dump(guard.due_board_fd);
+    start_dump(guard.due_board_fd, guard.due_text);
     close(guard.due_board_fd);
     guard.due_board_fd = -1;
 }
@@ -124,7 +128,7 @@ static void start_agent(int old_fd)
     memset(agent, 0, sizeof *agent);
     agent->board_fd = make_board();
     map_board(agent);
-    agent->pid = spawn_agent(&guard.config, "run", agent->board_fd, old_fd);
+    agent->pid = spawn_agent(&guard.config, "run", agent->board_fd, old_fd, "");
     if (agent->pid < 0) {
         say("cannot start the agent: %s", strerror(errno));
         exit(1);
@@ -213,9 +217,19 @@ static void act(const char *what, int status, bool is_dumped)
     start_due_dump(true);
     await_dump();
     if (!is_dumped)
-        start_dump(guard.agent.board_fd);
+        start_dump(guard.agent.board_fd, guard.end_text);
     await_dump();
     exit(guard.stop_count > 1 ? EXIT_INTERRUPTED : status);
+}
+
+/* Notes how the agent ended: kind, process, time in ms since 1970, and what happened. */
+static void note_end(const char *kind, const char *what)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    long long time_ms = time.tv_sec * 1000ll + time.tv_nsec / 1000000;
+    snprintf(guard.end_text, sizeof guard.end_text, ":%s:%d:%lld:%.200s", kind, guard.agent.pid,
+             time_ms, what);
 }
 
 /* The agent has ended with a status of waitpid. */
@@ -231,14 +245,21 @@ static void ended(int status)
         int number = WTERMSIG(status);
         snprintf(what, sizeof what, "agent process %d was killed by signal %d (%s)", agent->pid,
                  number, strsignal(number));
+        note_end("killed", what);
         act(what, EXIT_FAILED, false);
         return;
     }
     int code = WEXITSTATUS(status);
     map_board(agent);
-    if (phase == PHASE_ENDED || board_word(agent, WORD_CPU_COUNT) == 0)
+    if (phase == PHASE_ENDED || board_word(agent, WORD_CPU_COUNT) == 0) {
+        /* That of an agent before this one, if it is still to come. */
+        await_dump();
+        start_due_dump(true);
+        await_dump();
         exit(code);
+    }
     snprintf(what, sizeof what, "agent process %d ended with status %d", agent->pid, code);
+    note_end("ended", what);
     act(what, code, phase == PHASE_FAILED || code == EXIT_INTERRUPTED);
 }
 
@@ -260,6 +281,7 @@ static void stalled(const char *text, int64_t silent_ns)
     int64_t alive_ns = now_ns() - silent_ns;
     if (pwrite(agent->board_fd, &alive_ns, sizeof alive_ns, BOARD_ALIVE_OFFSET) < 0)
         say("cannot date the agent's end");
+    note_end("stalled", what);
     act(what, EXIT_BROKEN, false);
 }
 

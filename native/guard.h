@@ -34,6 +34,7 @@ enum {
 enum { PHASE_STARTING, PHASE_ACTIVE, PHASE_LEAVING, PHASE_ENDED, PHASE_FAILED };
 
 #define CPU_COUNT_MAX 512
+#define END_TEXT_BYTES 256
 
 /* What the agent's executable tells the guard: strings in a memfd, one after the other. */
 struct guard_config {
@@ -63,7 +64,9 @@ struct agent {
 /* guard_process.c */
 struct guard_config read_config(int fd);
 int make_board(void);
-pid_t spawn_agent(const struct guard_config *config, const char *mode, int board_fd, int old_fd);
+/* `end_text` is how the agent of the board ended, behind a colon, or "". */
+pid_t spawn_agent(const struct guard_config *config, const char *mode, int board_fd, int old_fd,
+                  const char *end_text);
 /* Writes the board's texts to its files, in a process of its own; false if there are none. */
 bool run_actions(const struct agent *agent);
 /* False only if the enclave's first control file is known and has gone. */

@@ -100,10 +100,12 @@ static void keep_open(int fd)
  * A process group of its own, since the terminal sends SIGINT to all of a group, and the guard
  * passes it on. The kernel sends it SIGTERM when the guard dies: its agents leave then.
  */
-pid_t spawn_agent(const struct guard_config *config, const char *mode, int board_fd, int old_fd)
+pid_t spawn_agent(const struct guard_config *config, const char *mode, int board_fd, int old_fd,
+                  const char *end_text)
 {
-    char variable[64], path[32];
-    snprintf(variable, sizeof variable, ENV_NAME "%s:%d:%d", mode, board_fd, old_fd);
+    char variable[64 + END_TEXT_BYTES], path[32];
+    snprintf(variable, sizeof variable, ENV_NAME "%.8s:%d:%d%.*s", mode, board_fd, old_fd,
+             END_TEXT_BYTES, end_text);
     snprintf(path, sizeof path, "/proc/self/fd/%d", config->exe_fd);
     char **envp = environment(variable);
     pid_t guard = getpid();

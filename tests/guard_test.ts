@@ -141,6 +141,9 @@ Deno.test("kill -9 of the agent: destroyed, dumped, status 1, one line", async (
     assertEquals([ended.code, wasDestroyed(guarded)], [1, true]);
     assertMatch(lastWord(ended), /was killed by signal 9 \(Killed\); .* destroyed, its threads/);
     assertStringIncludes(ended.stdout, `dump of ${guarded.folder}: 41 steps`);
+    const said =
+      `end killed of ${guarded.agent_pid}: agent process ${guarded.agent_pid} was killed`;
+    assertStringIncludes(ended.stdout, `${said} by signal 9 (Killed)\n`);
   });
 });
 

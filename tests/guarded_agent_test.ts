@@ -10,6 +10,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { DUMP_BYTES_MAX } from "../lib/limits.ts";
+import { exitTime, type KeptExit, readExits } from "../util/guard/last_exit.ts";
 import { type Ended, type Started, startProgram } from "./process.ts";
 
 interface Guarded {
@@ -65,6 +66,16 @@ function linesOf({ stderr }: Ended): string[] {
   );
 }
 
+/** The one end that was kept, with the state that the agent left. */
+function keptOf(ctl: string): KeptExit & { state: string } {
+  const exits = readExits(`${ctl}_exits`) ?? [];
+  assertEquals(exits.length, 1);
+  const [exit] = exits;
+  assert(Math.abs(Date.now() - exit.time_ms) < 600_000, exitTime(exit));
+  assertEquals([exit.program, exit.kernel, exit.cpus], ["fifo_per_cpu_agent", "peer", [0, 1]]);
+  return { ...exit, state: exit.dump === null ? "" : Deno.readTextFileSync(exit.dump) };
+}
+
 const ACTIVE = "Initialization complete, ghOSt active.\n";
 const NO_TIMEOUT =
   "fifo_per_cpu_agent: this kernel has no runnable_timeout: only the guard watches";
@@ -87,6 +98,7 @@ Deno.test("guarded: SIGUSR1 dumps, SIGINT ends with Done! and status 0, nothing 
     assertEquals(ended.stdout, `Initializing...\n${ACTIVE}\nDone!\n`);
     assertEquals(linesOf(ended), [NO_TIMEOUT]);
     assertEquals(Deno.readTextFileSync(ctl), "1");
+    assertEquals(readExits(`${ctl}_exits`), []);
   });
 });
 
@@ -112,6 +124,11 @@ Deno.test("guarded: kill -9 of the agent leaves the policy's own dump and one li
     assertStringIncludes(line, `agent process ${pid} was killed by signal 9 (Killed)`);
     assertEquals(linesOf(ended).length, 2);
     assertDumped(ended);
+    const { kind, pid: dead_pid, reason, state } = keptOf(ctl);
+    assertEquals([kind, dead_pid], ["killed", pid]);
+    assertEquals(reason, `agent process ${pid} was killed by signal 9 (Killed)`);
+    assertStringIncludes(ended.stderr, state);
+    assertStringIncludes(state, "SchedState[1]");
     assertEquals(Deno.readTextFileSync(ctl), "destroy");
   });
 });
@@ -124,6 +141,13 @@ Deno.test("guarded: a step that never returns ends with status 3, a dump and one
     assertMatch(line, /the agent of CPU 1 stands still after \d+ steps for 1\.0 s/);
     assertDumped(ended);
     assertMatch(ended.stderr, /^CPU 1: step under way/m);
+    const { kind, reason, state } = keptOf(ctl);
+    assertEquals(kind, "stalled");
+    assertMatch(
+      reason,
+      /^the agent of CPU 1 stands still after \d+ steps for 1\.0 s, agent process/,
+    );
+    assertMatch(state, /^CPU 1: step under way/m);
     assertEquals(Deno.readTextFileSync(ctl), "destroy");
   });
 });
@@ -137,6 +161,9 @@ Deno.test("guarded: a policy that throws ends with status 3, a dump, what it thr
     assertStringIncludes(what, "ended with status 3;");
     assertDumped(ended);
     assertEquals(ended.stderr.match(/SchedState\[1\]/g)?.length, 1);
+    const { kind, reason, state } = keptOf(ctl);
+    assertEquals([kind, reason], ["thrown", "agent of CPU 1: RangeError: planted: no such row"]);
+    assertStringIncludes(ended.stderr, state);
     assertEquals(Deno.readTextFileSync(ctl), "destroy");
   });
 });
@@ -167,6 +194,7 @@ Deno.test("guarded: --on-crash=restart follows a killed agent and says how long 
       const ended = await started.ended();
       assertEquals(ended.code, 0, ended.stderr);
       assertEquals(ended.stdout.split(ACTIVE).length, 3);
+      assertEquals([keptOf(ctl).kind, keptOf(ctl).pid], ["killed", pid]);
       const gap = ended.stderr.match(/took over .*more than ([\d.]+) ms/)?.[1];
       assert(Number(gap) > 0, ended.stderr);
       assertEquals(Deno.readTextFileSync(ctl), "1");
@@ -175,7 +203,7 @@ Deno.test("guarded: --on-crash=restart follows a killed agent and says how long 
 });
 
 Deno.test("guarded: when the guard is killed, the agents leave, say why, and no process stays", async () => {
-  await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, agentPids }) => {
+  await withAgent("fifo_per_cpu", ["--watchdog=1m"], async ({ started, ctl, agentPids }) => {
     await started.waitFor(ACTIVE);
     const [pid] = agentPids();
     started.child.kill("SIGKILL");
@@ -187,6 +215,7 @@ Deno.test("guarded: when the guard is killed, the agents leave, say why, and no 
     ]);
     assert(ended.stdout.endsWith("\nDone!\n"), ended.stdout);
     await assertRejects(() => Deno.stat(`/proc/${pid}/exe`));
+    assertEquals([keptOf(ctl).kind, keptOf(ctl).pid, keptOf(ctl).dump], ["unguarded", pid, null]);
   });
 });
 

@@ -26,7 +26,9 @@ import {
 import { readReplay } from "./agent_recording.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "./flags.ts";
 import type { AgentSignals } from "./agent_signals.ts";
-import { type GuardHost, NATIVE_GUARD } from "./guard/launch.ts";
+import { BoardView } from "./guard/board.ts";
+import { EXITS_FOLDER, keepExitOf } from "./guard/last_exit.ts";
+import { type GuardHost, type GuardLink, NATIVE_GUARD } from "./guard/launch.ts";
 import { postMortem } from "./guard/post_mortem.ts";
 import { REAL_FLAGS, type RealOptions, realOptions } from "./real_flags.ts";
 import type { AgentRpc } from "./rpc/requests.ts";
@@ -100,6 +102,8 @@ export interface AgentHost {
   readonly guard?: GuardHost;
   /** The signals of agents on real kernels; those of the process unless a test says otherwise. */
   readonly signals?: AgentSignals;
+  /** Where abnormal ends are kept; nowhere if left out. */
+  readonly exits_folder?: string;
   /** Ends the process at once; Deno.exit unless a test says otherwise. */
   readonly exit?: (status: number) => void;
 }
@@ -124,6 +128,7 @@ export const PROCESS_HOST: AgentHost = {
   read: readTextFile,
   uid: () => Deno.uid(),
   guard: NATIVE_GUARD,
+  exits_folder: EXITS_FOLDER,
 };
 
 function helpText(program: AgentProgram): string {
@@ -159,6 +164,28 @@ function realFault(options: AgentOptions, host: AgentHost): OperatingError | und
   const cpus = options.enclave === "" ? topology.parseCpuStr(options.ghost_cpus) : undefined;
   if (cpus instanceof UsageError) return new UsageError(`--ghost_cpus: ${cpus.fault}`, cpus.cure);
   return rootFault(host.uid());
+}
+
+/** Tells and keeps what a dead agent knew and how it ended. */
+function dumpDead(
+  { name }: AgentProgram,
+  makePolicy: (cpus: readonly number[]) => PolicyDefinition | UsageError,
+  host: AgentHost,
+  { board_fd, end }: GuardLink,
+): void {
+  const board = BoardView.open(board_fd, "copy");
+  const dump = postMortem(board, makePolicy);
+  if (end !== undefined) {
+    const exit = {
+      ...end,
+      program: name,
+      kernel: board?.facts.kernel ?? null,
+      enclave: board?.facts.path ?? null,
+      cpus: board?.facts.shape.cpus ?? [],
+    };
+    keepExitOf(host, exit, dump);
+  }
+  host.stderr(dump);
 }
 
 /** Makes this process the guard of an agent process to come; returns if there can be none. */
@@ -221,7 +248,7 @@ async function runWith(
   if (policy instanceof UsageError && options.enclave === "") return policy;
   const link = options.kernel === "sim" ? undefined : host.guard?.link();
   if (link?.mode === "dump") {
-    host.stderr(postMortem(link.board_fd, makePolicy));
+    dumpDead(program, makePolicy, host, link);
     return 0;
   }
   const facts = probeKernel(host.read);

@@ -1,5 +1,6 @@
 /**
- * `ghostctl enclaves`: the enclaves of this host with their CPUs, tasks and agents; and their end.
+ * `ghostctl enclaves`: the enclaves of this host with their CPUs, tasks and agents; and their end,
+ * the one that an operator wishes and those that nobody wished.
  *
  * @module
  */
@@ -9,6 +10,7 @@ import type { EnclaveView, KernelView } from "../kernels/real_kernel.ts";
 import { splitArgs } from "./command_args.ts";
 import { isNamed, kernelViews } from "./enclave_choice.ts";
 import { type Flag, flagsHelp, parseFlags } from "./flags.ts";
+import { exitTime, type KeptExit } from "./guard/last_exit.ts";
 import { type Column, tableText } from "./table.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "./tool_host.ts";
 
@@ -23,7 +25,9 @@ const FLAGS: readonly Flag[] = [
   { name: "help", help: "print this" },
 ];
 
-const USAGE = `usage: ${PROGRAM} [FLAGS]                     list enclaves
+const USAGE = `usage: ${PROGRAM} [FLAGS]                     list enclaves, and below them the
+                                                latest ends of agents that were killed,
+                                                hung, threw or were ejected
        ${PROGRAM} destroy NAME... | --all     destroy some: their agents are killed and
                                                 their threads go to the default scheduler
 
@@ -37,6 +41,14 @@ const COLUMNS: readonly Column[] = [
   { head: "CPUs", is_left: true },
   { head: "tasks", is_left: false },
   { head: "agent", is_left: true },
+];
+
+const EXIT_COLUMNS: readonly Column[] = [
+  { head: "time", is_left: true },
+  { head: "agent", is_left: true },
+  { head: "enclave", is_left: true },
+  { head: "CPUs", is_left: true },
+  { head: "end", is_left: true },
 ];
 
 /** An enclave in the list; null where it could not be read. */
@@ -85,6 +97,24 @@ function listText(rows: readonly EnclaveRow[]): string {
     error === null ? (is_agent_online ? "online" : "offline") : `unreadable: ${error}`,
   ]);
   return tableText(COLUMNS, cells).trimEnd();
+}
+
+/** The ends of agents that were none as they should be; "" without any. */
+function exitsText(exits: readonly KeptExit[]): string {
+  if (exits.length === 0) return "";
+  const rows = exits.map((exit) => [
+    exitTime(exit),
+    exit.program,
+    exit.enclave ?? "?",
+    cpuText(exit.cpus) || "?",
+    exit.kind,
+  ]);
+  // What is said of an end stands below its row: it is longer than a line of a terminal.
+  const [head, rule, ...lines] = tableText(EXIT_COLUMNS, rows).trimEnd().split("\n");
+  const said = exits.map(({ reason, dump }, index) =>
+    `${lines[index]}\n    ${reason}${dump === null ? "" : `\n    state: ${dump}`}`
+  );
+  return ["", "", "abnormal ends of agents:", head, rule, ...said].join("\n");
 }
 
 /** Destroys enclaves; what could not be is told, and does not keep the others. */
@@ -156,10 +186,12 @@ async function run(args: readonly string[], host: ToolHost): Promise<number | Op
   }
   const rows = views.flatMap((view) => view.enclaves().map((one) => rowOf(view.kind, one)));
   if (host.uid() !== 0 && views.some(({ kind }) => kind === "scx")) {
-    host.stderr(`${PROGRAM}: not root: enclaves under sched_ext are seen by root only`);
+    host.stderr(`${PROGRAM}: not root: enclaves under sched_ext and ends are seen by root only`);
   }
-  const json = { schema: SCHEMA_VERSION, enclaves: rows };
-  host.stdout(flags.has("json") ? JSON.stringify(json, null, 2) : listText(rows));
+  const exits = host.exits() ?? [];
+  const json = { schema: SCHEMA_VERSION, enclaves: rows, exits };
+  const text = listText(rows) + exitsText(exits);
+  host.stdout(flags.has("json") ? JSON.stringify(json, null, 2) : text);
   return 0;
 }
 

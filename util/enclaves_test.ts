@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { main } from "./enclaves.ts";
+import type { KeptExit } from "./guard/last_exit.ts";
 import { batchEnclave, toolHost } from "./test_enclave.ts";
 
 const FIRST = batchEnclave({ cpus: () => [0, 1, 2, 6], taskTids: () => [1, 2] });
@@ -54,6 +55,45 @@ Deno.test("without an enclave the list says so", async () => {
   assertEquals(host.out, ["no enclaves"]);
 });
 
+const KILLED: KeptExit = {
+  time_ms: Date.UTC(2026, 10, 21, 17, 5, 9),
+  program: "fifo_per_cpu_agent",
+  pid: 77,
+  kernel: "scx",
+  enclave: "scx/enclave_1",
+  cpus: [1, 2, 3],
+  kind: "killed",
+  reason: "agent process 77 was killed by signal 9 (Killed)",
+  dump: "/run/ghostctl/last_exit/1_77.txt",
+};
+const EARLY: KeptExit = { ...KILLED, kind: "ended", enclave: null, cpus: [], dump: null };
+
+Deno.test("agents' abnormal ends stand below the list, with their reasons and states", async () => {
+  const host = toolHost([], { exits: () => [KILLED, EARLY] });
+  assertEquals(await main([], host), 0);
+  assertEquals(
+    host.out[0],
+    "no enclaves\n\nabnormal ends of agents:\n" +
+      "time                  agent               enclave        CPUs  end\n" +
+      "--------------------  ------------------  -------------  ----  ------\n" +
+      "2026-11-21T17:05:09Z  fifo_per_cpu_agent  scx/enclave_1  1-3   killed\n" +
+      "    agent process 77 was killed by signal 9 (Killed)\n" +
+      "    state: /run/ghostctl/last_exit/1_77.txt\n" +
+      "2026-11-21T17:05:09Z  fifo_per_cpu_agent  ?              ?     ended\n" +
+      "    agent process 77 was killed by signal 9 (Killed)",
+  );
+});
+
+Deno.test("--json has the abnormal ends too, and none where they cannot be read", async () => {
+  const host = toolHost([], { exits: () => [KILLED] });
+  assertEquals(await main(["--json"], host), 0);
+  assertEquals(JSON.parse(host.out[0]), { schema: 1, enclaves: [], exits: [KILLED] });
+  const user = toolHost([], { uid: () => 1000, exits: () => undefined });
+  assertEquals(await main(["--json"], user), 0);
+  assertEquals(JSON.parse(user.out[0]).exits, []);
+  assertStringIncludes(user.err[0], "ends are seen by root only");
+});
+
 /** Destroys with these arguments; what was destroyed, the status and the first line of stderr. */
 async function destroyed(...args: string[]): Promise<[number[], number, string]> {
   const gone: number[] = [];
@@ -99,7 +139,7 @@ Deno.test("what cannot be destroyed is told, and does not keep the others", asyn
 Deno.test("a look needs no root, destroying does", async () => {
   const looker = toolHost([FIRST], { uid: () => 1000 });
   assertEquals(await main([], looker), 0);
-  assertStringIncludes(looker.err[0], "enclaves under sched_ext are seen by root only");
+  assertStringIncludes(looker.err[0], "enclaves under sched_ext and ends are seen by root only");
   const host = toolHost([FIRST], { uid: () => 1000 });
   assertEquals(await main(["destroy", "--all"], host), 1);
   assertStringIncludes(host.err[0], "not root");

@@ -15,12 +15,13 @@ import { EnclaveError, PolicyEnclave } from "../lib/enclave.ts";
 import { OperatingError, type UsageError } from "../lib/errors.ts";
 import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../lib/policy.ts";
 import type { AgentOptions } from "./agent_flags.ts";
-import type { AgentHost, AgentProgram } from "./agent_main.ts";
+import { type AgentHost, type AgentProgram, EXIT_BROKEN } from "./agent_main.ts";
 import { AgentSignals, redirectDumpSignal } from "./agent_signals.ts";
 import { coreMap } from "./core_map.ts";
 import * as guard_board from "./guard/board.ts";
 import { AgentBoard, BoardView } from "./guard/board.ts";
 import { beatPeriodMs, Heartbeat } from "./guard/heartbeat.ts";
+import { boundedDump, type ExitKind, keepExitOf } from "./guard/last_exit.ts";
 import type { GuardLink } from "./guard/launch.ts";
 import { keptBy } from "./guard/predecessor.ts";
 import { destroyActions, findEnclave, makeEnclave, type OpenEnclave } from "./real_enclave.ts";
@@ -112,8 +113,8 @@ class RealAgent {
   #publish(enclave: PolicyEnclave): void {
     const { path, is_made, control } = this.#open;
     const { state } = enclave;
-    const abi_version = this.#kernel.abi.version;
-    const facts = { path, is_made, abi_version, shape: state.shape };
+    const { kind, abi } = this.#kernel;
+    const facts = { kernel: kind, path, is_made, abi_version: abi.version, shape: state.shape };
     this.#board.publish(facts, state, destroyActions(this.#kernel, control.id));
     this.#has_published = true;
   }
@@ -229,12 +230,33 @@ class RealAgent {
     this.#say(`${this.#open.path} destroyed, its threads are with the default scheduler`);
   }
 
+  /** Writes the state of all agents on stderr, and keeps it with how they ended. */
+  #tellEnd(kind: ExitKind, reason: string, state: string): void {
+    const dump = boundedDump(state);
+    const { host, program } = this.#job;
+    const { path, control } = this.#open;
+    const exit = {
+      time_ms: Date.now(),
+      program: program.name,
+      pid: Deno.pid,
+      kernel: this.#kernel.kind,
+      enclave: path,
+      cpus: this.#enclave?.state.shape.cpus ?? control.cpus(),
+      kind,
+      reason,
+    };
+    keepExitOf(host, exit, dump);
+    host.stderr(dump);
+  }
+
   /** Ends the agents; the exit status. */
   async #end(threads: AgentThreads): Promise<number | OperatingError> {
     const { host, program } = this.#job;
     this.#board.phase = guard_board.PHASE_LEAVING;
     if (this.#job.link !== undefined && Deno.ppid !== this.#guard_pid) {
-      this.#say("the guard has died, so the agents leave");
+      const reason = "the guard has died, so the agents leave";
+      this.#say(reason);
+      this.#tellEnd("unguarded", reason, "");
     }
     clearInterval(this.#beat_timer);
     const is_gone = this.#open.control.isDestroyed();
@@ -244,8 +266,10 @@ class RealAgent {
     const report = await threads.stop({ drain_ms, process_ends: hands_over });
     this.#endService?.();
     if (report.exit_status !== 0) {
-      this.#say(report.failures[0].text);
-      host.stderr(threads.dump(FULL_DUMP));
+      const { text } = report.failures[0];
+      this.#say(text);
+      const kind = report.exit_status === EXIT_BROKEN ? "thrown" : "failed";
+      this.#tellEnd(kind, text, threads.dump(FULL_DUMP));
       // Agents that were told to leave end with the process; the enclave is a successor's by now.
       if (hands_over && this.#signals.is_stopping) return this.#exit("", report.exit_status);
       this.#enclave?.close();
@@ -259,11 +283,13 @@ class RealAgent {
     if (!is_gone && !this.#staysAfterwards()) this.#open.control.destroy();
     this.#board.phase = guard_board.PHASE_ENDED;
     if (is_gone) {
-      host.stderr(threads.dump(FULL_DUMP));
       const cure = "its threads are with the default scheduler; start the agent again";
       const why = this.#kernel.endText?.();
       const what = `${this.#open.path} was destroyed`;
-      return new OperatingError(why === undefined ? what : `${what}: ${why}`, cure);
+      const text = why === undefined ? what : `${what}: ${why}`;
+      const dump = threads.dump(FULL_DUMP) + (this.#kernel.endDump?.() ?? "");
+      this.#tellEnd(why === undefined ? "destroyed" : "ejected", text, dump);
+      return new OperatingError(text, cure);
     }
     host.stdout(final_text + program.done_text);
     return 0;

@@ -17,7 +17,7 @@ import { checkMemory, checkNofile } from "./doctor/process_checks.ts";
  * @returns What is missing, or undefined.
  */
 export function limitsFault(read: ReadText, agent_count: number): OperatingError | undefined {
-  const host: Host = { read, os: "linux", arch: "", deno: "", v8: "" };
+  const host: Host = { read, os: "linux", arch: "", deno: "", v8: "", exits: () => [] };
   const failed = [checkNofile(host, agent_count), checkMemory(host, agent_count)]
     .find(({ status }) => status === "fail");
   if (failed === undefined) return undefined;

@@ -57,6 +57,7 @@ export function toolHost(
     err,
     stdout: (text) => out.push(text),
     stderr: (text) => err.push(text),
+    exits: () => [],
     facts: () => ({
       release: "6.12",
       ghost_versions: undefined,

@@ -7,6 +7,7 @@
 import { ShimError, SystemError } from "../ffi/errors.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
 import { type EnclaveHost, THIS_HOST } from "./enclave_choice.ts";
+import { type KeptExit, readExits } from "./guard/last_exit.ts";
 
 /** The process of a tool; another one for tests. */
 export interface ToolHost extends EnclaveHost {
@@ -14,6 +15,8 @@ export interface ToolHost extends EnclaveHost {
   readonly stdout: (text: string) => void;
   /** Writes lines to stderr. */
   readonly stderr: (text: string) => void;
+  /** See {@linkcode readExits}. */
+  readonly exits: () => readonly KeptExit[] | undefined;
 }
 
 /** The process itself. */
@@ -21,6 +24,7 @@ export const PROCESS_TOOL_HOST: ToolHost = {
   ...THIS_HOST,
   stdout: (text) => console.log(text),
   stderr: (text) => console.error(text),
+  exits: () => readExits(),
 };
 
 /**

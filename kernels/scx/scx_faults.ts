@@ -20,8 +20,9 @@ export interface LoadFailure {
 const DOCTOR = "see `ghostctl doctor`";
 
 /**
- * Kernel functions that the scx program calls, as the kernel's BTF names them; those of bpf/scx_kernel.h,
- * where libbpf drops what follows the last "___". Without one of them the program does not load.
+ * Kernel functions that the scx program calls, as the kernel's BTF names them; those of
+ * bpf/scx_kernel.h, where libbpf drops what follows the last "___". Without one of them the program
+ * does not load.
  */
 export const SCX_KERNEL_FUNCTIONS: readonly string[] = [
   "bpf_task_from_pid",
@@ -88,7 +89,7 @@ export function loadFault({ text, release, loaded_ops, is_rt }: LoadFailure): Op
     );
   }
   if (is_rt) {
-    // The verifier's words; seen on Debian's 7.3.4 rt kernel, which loads schedulers without timers.
+    // The verifier's words, seen on Debian's 7.3.4 rt; it loads schedulers without timers.
     const detail = /bpf_timer cannot be used/.test(text) ? "it allows no BPF timers" : why;
     return new OperatingError(
       `${kernel} is PREEMPT_RT and refuses the scx program (${detail})`,

@@ -195,6 +195,11 @@ export class ScxKernel implements RealKernel {
     return exitText(exit_kind, reason, message);
   }
 
+  /** What the kernel said of its CPUs and tasks as it unloaded the program; "" if nothing. */
+  endDump(): string {
+    return this.program.exitDump();
+  }
+
   /** Ends the enclaves and unloads the program: nothing of it is left in the kernel. */
   close(): void {
     if (this.#is_closed) return;

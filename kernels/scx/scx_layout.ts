@@ -21,6 +21,8 @@ export const SW_REGION_BYTES = 2097152;
 export const TURN_BYTES = 64;
 /** Bytes of the report. */
 export const REPORT_BYTES = 512;
+/** Bytes of what the kernel says of its CPUs and tasks when it unloads the program. */
+export const EXIT_DUMP_BYTES = 32768;
 /** Bytes of an enclave's own record. */
 export const ENCLAVE_BYTES = 40;
 
@@ -94,7 +96,8 @@ const REFUSED_WORD = 16;
 const REASON_BYTE = 128;
 const MESSAGE_BYTE = 192;
 
-function textAt(bytes: Uint8Array, start: number, end: number): string {
+/** Text up to a zero, or to the end. */
+export function textAt(bytes: Uint8Array, start: number, end: number): string {
   const part = bytes.slice(start, end);
   const zero = part.indexOf(0);
   return new TextDecoder().decode(zero < 0 ? part : part.subarray(0, zero));

@@ -22,7 +22,7 @@ import { readTextFile } from "../../lib/host_files.ts";
 import type { MemoryRegion } from "../agent_spec.ts";
 import { isPreemptRt } from "../choose.ts";
 import { loadFault } from "./scx_faults.ts";
-import { readReport, REPORT_BYTES, type ScxReport } from "./scx_layout.ts";
+import { EXIT_DUMP_BYTES, readReport, REPORT_BYTES, type ScxReport, textAt } from "./scx_layout.ts";
 
 /** How the program is loaded. */
 export interface ScxProgramOptions {
@@ -240,6 +240,12 @@ export class ScxProgram {
   /** What the program has counted, and why it was unloaded if it was. */
   report(): ScxReport {
     return readReport(this.#reportBytes());
+  }
+
+  /** What the kernel said of its CPUs and tasks when it unloaded the program; "" if nothing. */
+  exitDump(): string {
+    const { address } = this.region("exit_dump", 0, EXIT_DUMP_BYTES);
+    return textAt(new Uint8Array(bufferAt(address, EXIT_DUMP_BYTES)), 0, EXIT_DUMP_BYTES);
   }
 
   /** True until the kernel has unloaded it. */

@@ -46,6 +46,7 @@ if (link === undefined) {
 }
 if (link.mode === "dump") {
   const view = BoardView.open(link.board_fd, "copy");
+  say(`end ${link.end?.kind} of ${link.end?.pid}: ${link.end?.reason}`);
   say(`dump of ${view?.facts.path}: ${view?.state.cpu("step_count", CPUS[1])[0]} steps`);
   Deno.exit(0);
 }
@@ -54,7 +55,13 @@ if (mode === "early") Deno.exit(4);
 
 const board = new AgentBoard(link.board_fd);
 const state = new SharedState(SHAPE, (size_bytes) => board.makeState(size_bytes));
-const facts = { path: folder, is_made: true, abi_version: 91, shape: SHAPE };
+const facts = {
+  kernel: "ghost",
+  path: folder,
+  is_made: true,
+  abi_version: 91,
+  shape: SHAPE,
+};
 const alive = old === undefined ? "" : ` after ${old.facts.path}, alive ${old.alive_ns > 0}`;
 board.publish(facts, state, [[`${folder}/ctl`, "destroy"]]);
 board.phase = PHASE_ACTIVE;

@@ -39,6 +39,7 @@ async function main(): Promise<number> {
     uid: () => 0,
     kernels: { ghost: () => Promise.resolve(peer) },
     worker_url: import.meta.url,
+    exits_folder: `${ctl}_exits`,
   });
 }
 

@@ -5,6 +5,7 @@
  */
 import type { ChosenKernel } from "../../kernels/choose.ts";
 import type { ReadText } from "../../lib/host_files.ts";
+import type { KeptExit } from "../guard/last_exit.ts";
 
 /** A kernel that schedules real threads. */
 export type RealKernel = Exclude<ChosenKernel, "sim">;
@@ -23,6 +24,8 @@ export interface Host {
   readonly deno: string;
   /** Version of V8. */
   readonly v8: string;
+  /** See {@linkcode readExits}. */
+  readonly exits: () => readonly KeptExit[] | undefined;
 }
 
 /** `fail` keeps agents from a kernel, `warn` may cost something, `info` only tells. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
 import { SCX_KERNEL_FUNCTIONS } from "../../kernels/scx/scx_faults.ts";
 import { UsageError } from "../../lib/errors.ts";
+import type { KeptExit } from "../guard/last_exit.ts";
 import type { Check, Report } from "./check.ts";
 import { driverNotes, examine, main } from "./main.ts";
 import { reportJson, reportText } from "./report.ts";
@@ -287,6 +288,39 @@ Deno.test("a host that is not Linux is told so", () => {
   const report = examine({ ...hostOf(STOCK), os: "darwin" }, "0");
   assert(!(report instanceof UsageError));
   assertEquals([checkOf("kernel", report).status, readyOf(report).length], ["fail", 0]);
+});
+
+const STALLED: KeptExit = {
+  time_ms: Date.UTC(2026, 10, 21, 17, 5, 9),
+  program: "fifo_per_cpu_agent",
+  pid: 77,
+  kernel: "scx",
+  enclave: "scx/enclave_1",
+  cpus: [1, 2, 3],
+  kind: "stalled",
+  reason: "the agent of CPU 1 stands still after 9 steps for 5.0 s, agent process 77 killed",
+  dump: "/run/ghostctl/last_exit/1_77.txt",
+};
+
+Deno.test("the last abnormal end of an agent is told, and fails nothing", () => {
+  const lastOf = (exits: readonly KeptExit[] | undefined): Check => {
+    const report = examine({ ...hostOf(SCHED_EXT), exits: () => exits }, "0");
+    assert(!(report instanceof UsageError));
+    assertEquals(readyOf(report), ["scx"]);
+    return checkOf("last_exit", report);
+  };
+  const { status, found } = lastOf([STALLED, STALLED, STALLED]);
+  assertEquals(status, "info");
+  assertEquals(
+    found,
+    "2026-11-21T17:05:09Z fifo_per_cpu_agent (scx/enclave_1, CPUs 1-3) stalled: " +
+      `${STALLED.reason}; state: ${STALLED.dump}; 2 more in \`ghostctl enclaves\``,
+  );
+  const early = lastOf([{ ...STALLED, enclave: null, cpus: [], dump: null }]).found;
+  assertStringIncludes(early, "fifo_per_cpu_agent (no enclave yet) stalled: ");
+  assert(early.endsWith("agent process 77 killed"), early);
+  assertEquals(lastOf([]).found, "no abnormal end of an agent since the start");
+  assertEquals(lastOf(undefined).found, "unknown: only root can read it");
 });
 
 Deno.test("every failure and warning has a cure, in one line, and names are unique", () => {

@@ -104,9 +104,9 @@ export function checkBtf(host: Host): Check {
 }
 
 /**
- * Whether the kernel is PREEMPT_RT. sched_ext itself works there (Debian's 7.3.4 rt kernel takes the
- * FIFO of bpf/scx_fifo.bpf.c), but the verifier refuses BPF timers, with which the scx program keeps
- * `runnable_timeout`.
+ * Whether the kernel is PREEMPT_RT. sched_ext itself works there (Debian's 7.3.4 rt kernel takes
+ * the FIFO of bpf/scx_fifo.bpf.c), but the verifier refuses BPF timers, with which the scx program
+ * keeps `runnable_timeout`.
  */
 export function checkPreemptRt(host: Host): Check {
   if (!isPreemptRt(host.read)) return ok("preempt_rt", "off");

@@ -7,9 +7,11 @@
 import { REAL_KERNEL_OPENERS, type RealKernelOpeners } from "../../kernels/open.ts";
 import { EXIT_FAILURE, EXIT_USAGE, UsageError } from "../../lib/errors.ts";
 import { readTextFile } from "../../lib/host_files.ts";
+import { readExits } from "../guard/last_exit.ts";
 import { type Flag, flagsHelp, parseFlags } from "../flags.ts";
 import { type Check, type Host, judge, type Report } from "./check.ts";
 import { agentCpus, checkAgentCpus, checkTopology } from "./cpu_checks.ts";
+import { checkLastExit } from "./exit_check.ts";
 import {
   checkBtf,
   checkGhostfs,
@@ -69,6 +71,7 @@ export function examine(host: Host, ghost_cpus: string): Report | UsageError {
     checkSwap(host),
     checkTopology(host),
     checkAgentCpus(host, cpus),
+    checkLastExit(host),
   ];
   return judge(checks);
 }
@@ -107,6 +110,7 @@ export function main(args: string[]): Promise<number> {
     arch: Deno.build.arch,
     deno: Deno.version.deno,
     v8: Deno.version.v8,
+    exits: () => readExits(),
   };
   if (flags.has("ghost_cpus") && flags.text("ghost_cpus") === "") {
     return usage(new UsageError("--ghost_cpus is empty", "name at least one CPU, such as 0-1"));

@@ -74,5 +74,5 @@ export function hostOf(files: Files, changes: Files = {}): Host {
   const all: Files = { ...files, ...changes };
   const read = (path: string): string | undefined =>
     Object.hasOwn(all, path) ? all[path] : undefined;
-  return { read, os: "linux", arch: "x86_64", deno: "2.9.6", v8: "15.0" };
+  return { read, os: "linux", arch: "x86_64", deno: "2.9.6", v8: "15.0", exits: () => [] };
 }

@@ -59,6 +59,8 @@ export const PHASE_FAILED = 4;
 
 /** What an agent process says of itself. */
 export interface BoardFacts {
+  /** The kernel, as {@linkcode Kernel.kind} has it. */
+  readonly kernel: string;
   /** What a user calls the enclave. */
   readonly path: string;
   /** True if it was made for the agent. */

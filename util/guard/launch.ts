@@ -10,6 +10,7 @@ import { AT_FDCWD, F_SETFD, FD_CLOEXEC, O_PATH } from "../../ffi/linux.ts";
 import { loadShim } from "../../ffi/shim.ts";
 import { cString } from "../../ffi/symbols.ts";
 import { BOARD_NAME } from "./board.ts";
+import { EXIT_KINDS, type ExitKind } from "./last_exit.ts";
 
 /** What the guard does when the agent stalls or dies. */
 export const CRASH_ACTIONS = ["destroy", "restart", "leave"] as const;
@@ -34,6 +35,20 @@ export interface GuardLink {
   readonly board_fd: number;
   /** Board of the agent whose place this one takes, or −1. */
   readonly old_fd: number;
+  /** With `dump`: how the agent ended. */
+  readonly end?: AgentEnd;
+}
+
+/** How a guard saw its agent end. */
+export interface AgentEnd {
+  /** How. */
+  readonly kind: ExitKind;
+  /** Process of the agent. */
+  readonly pid: number;
+  /** When, in ms since 1970. */
+  readonly time_ms: number;
+  /** What happened, in one line. */
+  readonly reason: string;
 }
 
 /** How an agent process and its guard find each other; tests leave it out. */
@@ -58,9 +73,16 @@ function isBoard(fd: number): boolean {
   }
 }
 
+/** How the agent ended, in the guard's words: KIND:PID:TIME_MS:REASON. */
+function endOf(text: string): AgentEnd | undefined {
+  const [, name, pid, time_ms, reason] = /^(\w+):(\d+):(\d+):(.*)$/s.exec(text) ?? [];
+  const kind = EXIT_KINDS.find((known) => known === name);
+  return kind && { kind, pid: Number(pid), time_ms: Number(time_ms), reason };
+}
+
 /** Reads the guard's variable and takes it away, so that no child of ours finds it. */
 function link(): GuardLink | undefined {
-  const match = /^(run|dump):(\d+):(-1|\d+)$/.exec(Deno.env.get(VARIABLE) ?? "");
+  const match = /^(run|dump):(\d+):(-1|\d+)(?::(.*))?$/s.exec(Deno.env.get(VARIABLE) ?? "");
   Deno.env.delete(VARIABLE);
   if (match === null) return undefined;
   const [mode, board_fd, old_fd] = [match[1] as "run" | "dump", Number(match[2]), Number(match[3])];
@@ -68,7 +90,7 @@ function link(): GuardLink | undefined {
   if (!fds.every(isBoard)) return undefined;
   const { fcntl } = loadShim();
   for (const fd of fds) fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return { mode, board_fd, old_fd };
+  return { mode, board_fd, old_fd, end: endOf(match[4] ?? "") };
 }
 
 function become({ name, watchdog_ns, on_crash }: GuardSettings): string {

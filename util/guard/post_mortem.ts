@@ -21,7 +21,7 @@ import { AgentContext } from "../../lib/agent_context.ts";
 import { MAX_CPU_COUNT, MAX_STATUS_WORD_COUNT } from "../../lib/limits.ts";
 import type { UsageError } from "../../lib/errors.ts";
 import { DUMP_ALL_TASKS, DUMP_EMPTY_RUNQUEUES, type PolicyDefinition } from "../../lib/policy.ts";
-import { BoardView } from "./board.ts";
+import type { BoardView } from "./board.ts";
 
 const HEADER_WORDS = 16;
 const QUEUE_WORDS = 64;
@@ -64,15 +64,14 @@ function emptyQueue(): Int32Array {
 /**
  * The state that a dead agent has left.
  *
- * @param board_fd Its board.
+ * @param board Its board, as a copy; undefined if it has published none.
  * @param makePolicy Makes its policy for the CPUs of the enclave.
  * @returns Text of at most DUMP_BYTES_MAX bytes; empty if nothing was left.
  */
 export function postMortem(
-  board_fd: number,
+  board: BoardView | undefined,
   makePolicy: (cpus: readonly number[]) => PolicyDefinition | UsageError,
 ): string {
-  const board = BoardView.open(board_fd, "copy");
   const abi = board === undefined ? undefined : abiOf(board.facts.abi_version);
   if (board === undefined || abi === undefined) return "";
   const { state } = board;

@@ -29,7 +29,13 @@ const SHAPE: SharedStateShape = {
 function publish(shape: SharedStateShape): { board: AgentBoard; state: SharedState } {
   const board = AgentBoard.create();
   const state = new SharedState(shape, (size_bytes) => board.makeState(size_bytes));
-  const facts = { path: "/peer/enclave_5", is_made: false, abi_version: 91, shape };
+  const facts = {
+    kernel: "ghost",
+    path: "/peer/enclave_5",
+    is_made: false,
+    abi_version: 91,
+    shape,
+  };
   board.publish(facts, state, []);
   board.phase = PHASE_ACTIVE;
   return { board, state };
@@ -100,15 +106,16 @@ Deno.test("a dead agent's tasks and counters are dumped from its board, by its o
     task_capacity: 32,
     cpus: CPUS,
   };
-  const make = (): number => {
+  const make = (): BoardView | undefined => {
     const { board, state } = publish(shape);
     new TaskTable(HARDWARE_MEMORY, state).allocate(7, 8, 1);
     state.cpu("step_active", 2)[0] = 1;
     state.cpu("step_count", 2)[0] = 1234;
-    return board.fd;
+    return BoardView.open(board.fd, "copy");
   };
   const text = postMortem(make(), () => FIFO_PER_CPU);
   assert(text.includes("CPU 2: step under way, 1234 steps"), text);
   assert(text.includes("SchedState[2]") && /^A0\/0\/\d+ *-1 +--$/m.test(text), text);
+  assertEquals(postMortem(undefined, () => FIFO_PER_CPU), "");
   assertEquals(postMortem(make(), () => ({ ...FIFO_PER_CPU, name: "another" })), "");
 });
