@@ -9,6 +9,8 @@ import { fact, faultsIf, type JobContext, type Verdict, type VmJob } from "./job
 import { GHOST_JOBS } from "./ghost_jobs.ts";
 import { EXPERIMENT_JOBS } from "./experiment_jobs.ts";
 import { SCX_GLOBAL_JOBS } from "./global_jobs.ts";
+import { NPM_JOBS } from "./npm_job.ts";
+import { REFUSAL_JOBS } from "./refusal_jobs.ts";
 import { SCX_JOBS } from "./scx_jobs.ts";
 
 const KERNEL_FACTS: VmJob = {
@@ -98,6 +100,8 @@ export const JOBS: readonly VmJob[] = [
   SELFTEST,
   SIM_AGENT,
   ...SCX_JOBS,
+  ...REFUSAL_JOBS,
+  ...NPM_JOBS,
   ...SCX_GLOBAL_JOBS,
   ...EXPERIMENT_JOBS,
   ...GHOST_JOBS,

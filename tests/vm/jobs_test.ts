@@ -97,6 +97,13 @@ Deno.test("jobs: three runs under the agent, nothing lost, and nothing left are 
   for (const stdout of bad) assertEquals(judge("scx_threads", { stdout }).faults.length, 1, stdout);
 });
 
+/** What the tools show of two ends. */
+function endsShown(kind: string): string {
+  const row = `2026-11-21T17:05:09Z  fifo_per_cpu_agent  scx/enclave_1  1-3   ${kind}\n    why\n`;
+  return `${row.repeat(2)}last_exit         info    2026-11-21T17:05:09Z a (b) ${kind}: why\n` +
+    "state_of /r/1.txt\nstate_of /r/2.txt\n";
+}
+
 function endOutput(ejected_ms: number): string {
   return "loaded enabled\nejected_ms " + ejected_ms + "\nload_status 0\nagent_status 1\n" +
     "agent: gone: runnable_timeout: thread 77 waited 3020 ms for a CPU\nafter disabled\n";
@@ -105,11 +112,15 @@ function endOutput(ejected_ms: number): string {
 Deno.test("jobs: threads that do not end with their agent, or late ejections, are a fault", () => {
   for (const name of ["scx_kill", "scx_hang"]) {
     const limit_ms = name === "scx_kill" ? 6000 : 4000;
-    const stdout = endOutput(limit_ms).repeat(2);
+    const shown = endsShown(name === "scx_kill" ? "killed" : "ejected");
+    const stdout = endOutput(limit_ms).repeat(2) + shown;
     assertEquals(judge(name, { stdout }).faults, []);
     const wrong = [
-      endOutput(limit_ms) + endOutput(limit_ms + 1),
-      endOutput(20),
+      endOutput(limit_ms) + endOutput(limit_ms + 1) + shown,
+      endOutput(20) + shown,
+      stdout.replace(/ (killed|ejected)$/m, " thrown"),
+      stdout.replace("state_of ", ""),
+      stdout.replace(/^last_exit .*\n/m, ""),
       stdout.replace("load_status 0", "load_status 124"),
       stdout.replace("after disabled", "after enabled"),
       stdout.replaceAll("agent: gone: runnable_timeout", "silence"),
@@ -129,6 +140,7 @@ Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
     "scx_selftest",
     "scx_stress",
     "scx_bench",
+    "scx_npm",
     "scx_fifo",
     "scx_sol",
     "scx_shinjuku",

@@ -27,6 +27,7 @@ read-only under an overlay, and runs jobs in it. The first run fetches packages 
   --list               list the jobs
   --fetch              fetch the packages if they are not there, and end
   --kernel-image FILE  boot this kernel (virtiofs and overlayfs built in) in place of Debian's
+  --overlay-module FILE  its overlay.ko, plain or as .xz, if overlayfs is not built in
   --cpus N             CPUs of the guest (4)
   --memory-mib N       memory of the guest (4096)
   --icount             the guest's clock counts instructions: figures that the host's load does not
@@ -55,6 +56,7 @@ interface Request {
   readonly is_keep: boolean;
   readonly is_icount: boolean;
   readonly kernel_image: string | undefined;
+  readonly overlay_module: string | undefined;
   readonly cpus: number;
   readonly memory_mib: number;
   readonly timeout_s: number | undefined;
@@ -80,7 +82,8 @@ function chooseJobs(names: readonly string[], with_soak: boolean): VmJob[] {
   );
 }
 
-function imagePath(text: string | undefined): string | undefined {
+/** Path of a file that a flag names. */
+function filePath(flag: string, text: string | undefined, cure: string): string | undefined {
   if (text === undefined) return undefined;
   // `deno task` changes to the repository's folder and keeps the caller's here.
   const folder = Deno.env.get("INIT_CWD") ?? Deno.cwd();
@@ -88,7 +91,7 @@ function imagePath(text: string | undefined): string | undefined {
   try {
     if (Deno.statSync(path).isFile) return path;
   } catch { /* as if it were no file */ }
-  throw new UsageError(`--kernel-image ${text} is no file`, "give a kernel's bzImage");
+  throw new UsageError(`--${flag} ${text} is no file`, cure);
 }
 
 /**
@@ -101,12 +104,17 @@ function imagePath(text: string | undefined): string | undefined {
 export function parseRequest(args: readonly string[]): Request {
   const unknown: string[] = [];
   const flags = parseArgs([...args], {
-    string: ["job", "kernel-image", ...Object.keys(NUMBERS)],
+    string: ["job", "kernel-image", "overlay-module", ...Object.keys(NUMBERS)],
     boolean: ["list", "update", "keep-logs", "soak", "fetch", "icount"],
     collect: ["job"],
     unknown: (arg) => void unknown.push(arg),
   });
   if (unknown.length > 0) throw new UsageError(`unknown flag ${unknown[0]}`, "--help lists them");
+  const kernel_image = filePath("kernel-image", flags["kernel-image"], "give a kernel's bzImage");
+  const overlay_module = filePath("overlay-module", flags["overlay-module"], "give an overlay.ko");
+  if (overlay_module !== undefined && kernel_image === undefined) {
+    throw new UsageError("--overlay-module without --kernel-image", "name the kernel it is of");
+  }
   return {
     jobs: chooseJobs((flags.job ?? []).map(String), flags.soak || flags.list),
     is_list: flags.list,
@@ -114,7 +122,8 @@ export function parseRequest(args: readonly string[]): Request {
     is_update: flags.update,
     is_keep: flags["keep-logs"],
     is_icount: flags.icount,
-    kernel_image: imagePath(flags["kernel-image"]),
+    kernel_image,
+    overlay_module,
     cpus: parseNumber("cpus", flags.cpus) ?? 4,
     memory_mib: parseNumber("memory-mib", flags["memory-mib"]) ?? 4096,
     timeout_s: parseNumber("timeout-s", flags["timeout-s"]),
@@ -201,10 +210,12 @@ async function bootAndJudge(
   if (request.jobs.some((job) => job.is_scx)) {
     await buildScxLoads(rootPath(), context.scx);
   }
-  const tools = await prepareTools(cache, versions);
   await Deno.mkdir(`${cache}/runs`, { recursive: true });
   await removeOldRuns(`${cache}/runs`);
   const out = await Deno.makeTempDir({ dir: `${cache}/runs`, prefix: "run_" });
+  const { overlay_module } = request;
+  const other = overlay_module === undefined ? undefined : { overlay_module, folder: out };
+  const tools = await prepareTools(cache, versions, other);
   const passed = new Set<string>();
   const byName = (name: string) => request.jobs.find((job) => job.name === name);
   const jobs_s = request.jobs.reduce((sum, { timeout_s }) => sum + timeout_s, BOOT_TIMEOUT_S);

@@ -11,6 +11,9 @@ Deno.test("test:vm: without flags all jobs run on four CPUs", () => {
   assertEquals([request.is_icount, parseRequest(["--icount"]).is_icount], [false, true]);
   assertEquals([request.cpus, request.memory_mib, request.timeout_s], [4, 4096, undefined]);
   assertEquals(request.kernel_image, undefined);
+  const files = ["--kernel-image", "/bin/sh", "--overlay-module", "/bin/ls"];
+  const { kernel_image, overlay_module } = parseRequest(files);
+  assertEquals([kernel_image, overlay_module], ["/bin/sh", "/bin/ls"]);
 });
 
 Deno.test("test:vm: jobs are chosen by name and keep their order", () => {
@@ -28,6 +31,8 @@ Deno.test("test:vm: bad flags are usage errors", () => {
     ["--memory-mib", "1"],
     ["--kernel-image", "/no/such/file"],
     ["--kernel-image", "/"],
+    ["--overlay-module", "/bin/sh"],
+    ["--kernel-image", "/bin/sh", "--overlay-module", "/no/such/file"],
     ["--what"],
     ["word"],
   ];

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { EXIT_COUNT_MAX, type ExitKind, EXITS_FOLDER } from "../../util/guard/last_exit.ts";
 import { shellWord } from "./guest.ts";
 import { fact, faultsIf, type JobContext, type VmJob } from "./job.ts";
 
@@ -16,7 +17,7 @@ interface AgentScript {
 }
 
 /** Shell functions that all scripts use. */
-function prelude({ programs, scx, deno, std_flags }: JobContext): string {
+export function prelude({ programs, scx, deno, std_flags }: JobContext): string {
   return `programs=${shellWord(programs)} scx=${shellWord(scx)} deno=${shellWord(deno)}
 deno_run() { "$deno" run -A --no-prompt --no-check ${std_flags.map(shellWord).join(" ")} "$@"; }
 state() { cat /sys/kernel/sched_ext/state; }
@@ -36,7 +37,8 @@ stop_agent() {
 `;
 }
 
-function withAgent(context: JobContext, { flags = "", body }: AgentScript): string {
+/** The agent on CPUs 1 to 3, beside which the body runs. */
+export function withAgent(context: JobContext, { flags = "", body }: AgentScript): string {
   return `${prelude(context)}start_agent ${flags}
 echo "loaded $(state)"
 ${body}
@@ -45,7 +47,7 @@ stop_agent
 }
 
 /** What must hold after an agent was stopped as it should be. */
-function endFaults(stdout: string): string[] {
+export function endFaults(stdout: string): string[] {
   return faultsIf(
     [fact(stdout, "loaded") !== "enabled", "no scheduler was loaded"],
     [fact(stdout, "agent_status") !== "0", `the agent ended with ${fact(stdout, "agent_status")}`],
@@ -326,6 +328,19 @@ deno_run tests/vm/scx_report.ts`,
 /** Runs of the load when its agent is killed: some seconds of work. */
 const LONG_ROUNDS = 40;
 
+/** What `ghostctl enclaves` and `ghostctl doctor` must show of the ends that there were. */
+function exitChecks(stdout: string, { kind }: AgentEnd, want: number): [boolean, string][] {
+  const row = new RegExp(`^\\S+Z  fifo_per_cpu_agent  scx/enclave_1  1-3   ${kind}$`, "gm");
+  const count = stdout.match(row)?.length ?? 0;
+  const state_count = stdout.match(/^state_of /gm)?.length ?? 0;
+  const last = new RegExp(`^last_exit +info +\\S+Z .*\\) ${kind}: `, "m");
+  return [
+    [count !== want, `ghostctl enclaves shows ${count} of ${want} ends as ${kind}`],
+    [!last.test(stdout), "ghostctl doctor does not show the last end"],
+    [state_count !== want, `${state_count} of ${want} ends have the agents' state`],
+  ];
+}
+
 function endsJob(name: string, summary: string, repeats: number, end: AgentEnd): VmJob {
   return {
     name,
@@ -335,7 +350,8 @@ function endsJob(name: string, summary: string, repeats: number, end: AgentEnd):
     is_scx: true,
     is_soak: repeats > 5,
     script: (context) =>
-      `${prelude(context)}for run in $(seq ${repeats}); do
+      `${prelude(context)}rm -rf ${EXITS_FOLDER}
+for run in $(seq ${repeats}); do
   start_agent ${end.flags}
   echo "loaded $(state)"
   "$programs/ghostctl" run -- "$scx/scx_load" phases 20 ${LONG_ROUNDS} >/tmp/load 2>&1 & load=$!
@@ -350,7 +366,9 @@ function endsJob(name: string, summary: string, repeats: number, end: AgentEnd):
   tail -n 3 /tmp/agent | sed 's/^/agent: /'
   echo "after $(state)"
 done
-true`,
+"$programs/ghostctl" enclaves
+"$programs/ghostctl" doctor | grep "^last_exit "
+grep -l "${end.state}" ${EXITS_FOLDER}/*.txt | sed 's/^/state_of /'`,
     judge({ stdout }) {
       const count = (line: string) => stdout.split("\n").filter((one) => one === line).length;
       const times = [...stdout.matchAll(/^ejected_ms (\d+)$/gm)].map(([, ms]) => Number(ms));
@@ -362,6 +380,7 @@ true`,
           [count("after disabled") !== repeats, "the scheduler outlived its agent"],
           [!(slowest_ms <= end.limit_ms), `ejected after ${slowest_ms} ms, not ${end.limit_ms}`],
           [!end.said.test(stdout), `the agent did not say ${end.said}`],
+          ...exitChecks(stdout, end, Math.min(repeats, EXIT_COUNT_MAX)),
         ),
         detail: `${count("load_status 0")} of ${repeats}, ejected after at most ${slowest_ms} ms`,
       };
@@ -376,6 +395,10 @@ interface AgentEnd {
   readonly cleanup?: string;
   readonly limit_ms: number;
   readonly said: RegExp;
+  /** How the end is kept. */
+  readonly kind: ExitKind;
+  /** What the state that is kept has in it. */
+  readonly state: string;
 }
 
 /** The watchdog's 5 s and one more; an emulated machine takes 2 s to end the process alone. */
@@ -386,6 +409,8 @@ const KILLED: AgentEnd = {
   action: "kill -9 $agent",
   limit_ms: KILLED_LIMIT_MS,
   said: /agent: /,
+  kind: "killed",
+  state: "SchedState",
 };
 
 const WATCHDOG_MS = 3000;
@@ -397,6 +422,9 @@ const HUNG: AgentEnd = {
   cleanup: "kill -CONT $guard $agent",
   limit_ms: WATCHDOG_MS + 1000,
   said: /runnable_timeout: thread \d+ waited \d+ ms/,
+  kind: "ejected",
+  // What the kernel itself says comes behind the state of the agents.
+  state: "triggered exit kind",
 };
 
 const REPEATS = 2;

@@ -51,19 +51,23 @@ async function busybox(path: string, args: readonly string[], cwd: string, input
 /** Folders that the init mounts on. */
 const MOUNT_POINTS = ["proc", "sys", "dev", "mnt/host", "mnt/rw", "mnt/root"];
 
-/** Makes the initramfs; a run beside this one may do the same. */
-async function makeInitramfs(cache: string, box: string, module: string): Promise<string> {
-  const tree = await Deno.makeTempDir({ dir: cache, prefix: "initramfs_" });
-  const initramfs = `${cache}/initramfs.cpio`;
+/** Unpacks a kernel's module, if it is packed. */
+async function moduleBytes(box: string, module: string, tree: string): Promise<Uint8Array> {
+  return module.endsWith(".xz")
+    ? await busybox(box, ["unxz", "-c", module], tree)
+    : await Deno.readFile(module);
+}
+
+/** Makes an initramfs in a folder; a run beside this one may do the same. */
+async function makeInitramfs(folder: string, box: string, module: string): Promise<string> {
+  const tree = await Deno.makeTempDir({ dir: folder, prefix: "initramfs_" });
+  const initramfs = `${folder}/initramfs.cpio`;
   try {
     for (const name of ["bin", "lib", ...MOUNT_POINTS]) {
       await Deno.mkdir(`${tree}/${name}`, { recursive: true });
     }
     await Deno.copyFile(box, `${tree}/bin/busybox`);
-    await Deno.writeFile(
-      `${tree}/lib/overlay.ko`,
-      await busybox(box, ["unxz", "-c", module], tree),
-    );
+    await Deno.writeFile(`${tree}/lib/overlay.ko`, await moduleBytes(box, module, tree));
     await Deno.writeTextFile(`${tree}/init`, initScript(), { mode: 0o755 });
     const names = ["init", "bin", "bin/busybox", "lib", "lib/overlay.ko", "mnt", ...MOUNT_POINTS];
     const input = names.map((name) => `${name}\n`).join("");
@@ -81,10 +85,15 @@ async function makeInitramfs(cache: string, box: string, module: string): Promis
  *
  * @param cache The cache folder.
  * @param versions What it holds.
+ * @param other The overlayfs of a kernel that the user named, and a folder for its initramfs.
  * @returns What a machine is made of.
  * @throws {OperatingError} If busybox refuses a file.
  */
-export async function prepareTools(cache: string, versions: Versions): Promise<VmTools> {
+export async function prepareTools(
+  cache: string,
+  versions: Versions,
+  other?: { readonly overlay_module: string; readonly folder: string },
+): Promise<VmTools> {
   const root = `${cache}/tools`;
   const module = `${cache}/kernel/usr/lib/modules/${versions.kernel_release}` +
     "/kernel/fs/overlayfs/overlay.ko.xz";
@@ -98,6 +107,10 @@ export async function prepareTools(cache: string, versions: Versions): Promise<V
     },
     firmware: [`${root}/usr/share/qemu`, `${root}/usr/share/seabios`],
     kernel_image: `${cache}/${versions.kernel_image}`,
-    initramfs: await makeInitramfs(cache, `${root}/bin/busybox`, module),
+    initramfs: await makeInitramfs(
+      other?.folder ?? cache,
+      `${root}/bin/busybox`,
+      other?.overlay_module ?? module,
+    ),
   };
 }
