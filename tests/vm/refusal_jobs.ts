@@ -100,7 +100,7 @@ function judge(stdout: string, { kernel_release }: JobContext): Verdict {
 const SCX_VERDICT: VmJob = {
   name: "scx_verdict",
   summary: "the agent does what ghostctl doctor foretells, with BTF and without",
-  timeout_s: 120,
+  timeout_s: 180,
   is_packed: true,
   script,
   judge: ({ stdout }, context) => judge(stdout, context),
