@@ -28,7 +28,7 @@ function script(context: JobContext): string {
   echo "$1_after $(state 2>/dev/null || echo none)"
 }
 look() {
-  start_agent
+  start_agent --ghost_cpus 1
   grep -q "ghOSt active" /tmp/agent && { echo "$1_active $(state)"; kill -INT $guard; }
   wait $guard; echo "$1_status $?"
   sed "s/^/$1_said /" /tmp/agent
