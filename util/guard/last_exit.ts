@@ -121,7 +121,9 @@ export function keepExit(
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
     // The state first: an end names no file that is not there.
     if (dump !== "") writeWhole(folder, `${stem}.txt`, boundedDump(dump));
-    const kept: KeptExit = { ...exit, dump: dump === "" ? null : `${folder}/${stem}.txt` };
+    // What a policy throws, and what a kernel says, may have lines.
+    const reason = exit.reason.trim().replaceAll(/\s*\n\s*/g, " ");
+    const kept: KeptExit = { ...exit, reason, dump: dump === "" ? null : `${folder}/${stem}.txt` };
     const text = JSON.stringify({ schema: SCHEMA_VERSION, ...kept });
     writeWhole(folder, `${stem}.json`, `${text}\n`);
     prune(folder, exit.time_ms);

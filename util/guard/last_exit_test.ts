@@ -55,6 +55,13 @@ Deno.test("an end without a state has no file of it; the newest comes first", ()
   });
 });
 
+Deno.test("a reason of several lines becomes one", () => {
+  withFolder((folder) => {
+    keepExit({ ...EXIT, reason: "agent: Error: no\n    such row\n" }, "", folder);
+    assertEquals(readExits(folder)?.[0].reason, "agent: Error: no such row");
+  });
+});
+
 Deno.test("folder and files are their owner's alone", () => {
   withFolder((folder) => {
     keepExit(EXIT, "x\n", folder);
