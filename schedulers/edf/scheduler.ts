@@ -13,17 +13,22 @@
  *
  * @module
  */
-import { COMMIT_AT_TXN_COMMIT } from "../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../lib/agent_context.ts";
-import { FIFO_QUEUE_WORDS, FifoQueue } from "../../lib/fifo_queue.ts";
-import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_scheduler.ts";
+import { FIFO_QUEUE_WORDS } from "../../lib/fifo_queue.ts";
+import {
+  BLOCKED,
+  GLOBAL_COLUMNS,
+  globalPolicy,
+  GlobalScheduler,
+  ON_CPU,
+  QUEUED,
+  YIELDING,
+} from "../../lib/global_scheduler.ts";
 import { IndexedHeap } from "../../lib/indexed_heap.ts";
-import { assertInvariant } from "../../lib/invariant.ts";
 import { MAX_TASK_COUNT } from "../../lib/limits.ts";
 import type { MessageCursor } from "../../lib/message.ts";
-import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
+import type { PolicyDefinition } from "../../lib/policy.ts";
 import type { GlobalRole } from "../../lib/role_candidates.ts";
-import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
 import { RegisteredHints } from "../../shared/hint_registry.ts";
 import { HintRehearsal } from "../../shared/hint_rehearsal.ts";
@@ -36,14 +41,7 @@ import {
 } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
-/**
- * State of a task. BLOCKED is on nothing at all. YIELDING waits for the end of one round. PAUSED:
- * the kernel could run it, the application has no work for it.
- */
-export const BLOCKED = 0;
-export const QUEUED = 1;
-export const ON_CPU = 2;
-export const YIELDING = 3;
+/** State of a task beside those that all have: the application has no work for it. */
 export const PAUSED = 4;
 const STATE_NAMES = ["Blocked", "Queued", "OnCpu", "Yielding", "Paused"];
 
@@ -78,32 +76,34 @@ export interface EdfConfig extends GlobalRole {
 
 /** One agent's instance of the policy. */
 export class EdfScheduler extends GlobalScheduler {
-  readonly #hints: HintSource;
-  readonly #reader: HintReader;
-  readonly #news: HintNews = new HintNews();
-  readonly #state: Int32Array;
-  readonly #qos: Int32Array;
-  readonly #rank: Int32Array;
-  readonly #idle: Int32Array;
-  readonly #must_go: Int32Array;
-  readonly #table: Int32Array;
-  readonly #sid: Int32Array;
-  readonly #wcid: Int32Array;
-  readonly #prio_boost: Int32Array;
-  readonly #preempted: Int32Array;
-  readonly #task_index: Int32Array;
-  readonly #deadline_ns: Float64Array;
-  readonly #estimated_ns: Float64Array;
-  readonly #elapsed_ns: Float64Array;
-  readonly #runtime_ns: Float64Array;
-  readonly #current: Int32Array;
-  readonly #class_sum_ns: Float64Array;
-  readonly #class_count: Float64Array;
-  readonly #heap: IndexedHeap;
-  readonly #position: Int32Array;
-  readonly #yielding: FifoQueue;
-  // Scratch of one step; nothing in it outlives the step.
-  readonly #next: Int32Array;
+  protected readonly next_states: readonly number[] = NEXT_STATES;
+  protected readonly state_names: readonly string[] = STATE_NAMES;
+  declare private readonly hints: HintSource;
+  declare private readonly reader: HintReader;
+  readonly #news = new HintNews();
+  readonly #qos = this.agent.state.task("qos");
+  readonly #rank = this.agent.state.task("rank");
+  readonly #idle = this.agent.state.task("idle");
+  readonly #must_go = this.agent.state.task("must_go");
+  readonly #table = this.agent.state.task("table");
+  readonly #sid = this.agent.state.task("sid");
+  readonly #wcid = this.agent.state.task("wcid");
+  readonly #preempted = this.agent.state.task("preempted");
+  readonly #deadline_ns = this.agent.state.taskF64("deadline_ns");
+  readonly #estimated_ns = this.agent.state.taskF64("estimated_ns");
+  readonly #elapsed_ns = this.agent.state.taskF64("elapsed_ns");
+  readonly #runtime_ns = this.agent.state.taskF64("runtime_ns");
+  readonly #class_sum_ns = this.agent.state.globalF64("class_sum_ns");
+  readonly #class_count = this.agent.state.globalF64("class_count");
+  readonly #position = this.agent.state.task("rq_pos");
+  readonly #heap = new IndexedHeap(
+    this.agent.state.global("heap_size"),
+    this.agent.state.global("heap"),
+    this.#position,
+    this.agent.state.taskF64("sched_deadline_ns"),
+    this.agent.state.task("order"),
+    this.#rank,
+  );
 
   /**
    * @param agent What the agent lends to the policy.
@@ -112,62 +112,31 @@ export class EdfScheduler extends GlobalScheduler {
    */
   constructor(agent: AgentContext, config: EdfConfig, hints: HintSource) {
     super(agent, config);
-    const { state, tasks } = agent;
-    this.#hints = hints;
-    this.#reader = new HintReader(hints);
-    this.#state = state.task("state");
-    this.#qos = state.task("qos");
-    this.#rank = state.task("rank");
-    this.#idle = state.task("idle");
-    this.#must_go = state.task("must_go");
-    this.#table = state.task("table");
-    this.#sid = state.task("sid");
-    this.#wcid = state.task("wcid");
-    this.#prio_boost = state.task("prio_boost");
-    this.#preempted = state.task("preempted");
-    this.#task_index = state.task("cpu_index");
-    this.#deadline_ns = state.taskF64("deadline_ns");
-    this.#estimated_ns = state.taskF64("estimated_ns");
-    this.#elapsed_ns = state.taskF64("elapsed_ns");
-    this.#runtime_ns = state.taskF64("runtime_ns");
-    this.#current = state.global("current");
-    this.#class_sum_ns = state.globalF64("class_sum_ns");
-    this.#class_count = state.globalF64("class_count");
-    this.#position = state.task("rq_pos");
-    const heap = state.global("heap");
-    const [key, order] = [state.taskF64("sched_deadline_ns"), state.task("order")];
-    const size = state.global("heap_size");
-    this.#heap = new IndexedHeap(size, heap, this.#position, key, order, this.#rank);
-    this.#yielding = new FifoQueue(state.global("yielding"), tasks.next, tasks.prev);
-    this.#next = new Int32Array(agent.cpus.length);
+    this.hints = hints;
+    this.reader = new HintReader(hints);
   }
 
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     this.beginPass();
-    while (this.#hints.takeNews(this.#news)) this.#handleNews();
-    this.#reader.begin();
-    while (this.#reader.next()) this.#readHint();
-    if (this.#reader.has_more) this.look_ns = this.pass_ns[0];
-    this.#next.fill(0);
-    if (this.#choose() > 0) this.#commit();
-    while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front());
+    while (this.hints.takeNews(this.#news)) this.#handleNews();
+    this.reader.begin();
+    while (this.reader.next()) this.#readHint();
+    if (this.reader.has_more) this.look_ns = this.pass_ns[0];
+    if (this.#chooseTasks() > 0) this.commitChosen();
+    this.requeueYielding();
   }
 
   /** Opens a transaction for each CPU that gets a task; returns how many. */
-  #choose(): number {
-    const { cpus } = this.agent;
+  #chooseTasks(): number {
     let count = 0;
     for (let nth = 0; nth < this.near_first.length; nth++) {
       const index = this.near_first[nth];
       if (!this.isAvailable(index)) continue;
-      const current = this.#current[index] - 1;
-      const row = this.#nextTask(current);
+      const current = this.current[index] - 1;
+      const row = this.nextTask(current);
       if (row >= 0) {
-        this.#next[index] = row + 1;
-        this.#task_index[row] = index + 1;
-        this.openTransaction(cpus[index], row, 0, COMMIT_AT_TXN_COMMIT, 0);
-        this.addToGroup(cpus[index]);
+        this.choose(index, row);
         count++;
       } else if (current >= 0 && this.#must_go[current] !== 0) {
         if (this.#idle[current] !== 0) this.#unschedule(index, current);
@@ -177,57 +146,26 @@ export class EdfScheduler extends GlobalScheduler {
     return count;
   }
 
-  /**
-   * The first task that can be committed now, taken out of the queue; or −1.
-   *
-   * @param current The task on the CPU, or −1: unless it must go, only a higher QoS replaces it.
-   */
-  #nextTask(current: number): number {
-    const { status, tasks } = this.agent;
+  /** See {@linkcode GlobalScheduler}: unless a task must go, only a higher QoS replaces it. */
+  protected override takeFirst(current: number): number {
+    const row = this.#heap.top();
+    if (row < 0) return -1;
     const stays = current >= 0 && this.#must_go[current] === 0;
-    for (let row = this.#heap.top(); row >= 0; row = this.#heap.top()) {
-      if (stays && this.#qos[row] <= this.#qos[current]) return -1;
-      this.taskOff(row);
-      const unread = status.barrier(tasks.status_index[row]) !== tasks.seqnum[row];
-      if (!unread && !this.isOnCpu(row)) return row;
-      // Its next message is on the way: look again in the next round.
-      this.#setState(row, YIELDING);
-      this.#yielding.pushBack(row);
-    }
-    return -1;
+    if (stays && this.#qos[row] <= this.#qos[current]) return -1;
+    this.taskOff(row);
+    return row;
   }
 
-  /** Submits the group and settles every member. */
-  #commit(): void {
-    const { txns, cpus } = this.agent;
-    this.commitGroup();
-    for (let nth = 0; nth < this.near_first.length; nth++) {
-      const index = this.near_first[nth];
-      const row = this.#next[index] - 1;
-      if (row < 0) continue;
-      const previous = this.#current[index] - 1;
-      if (txnSucceeded(txns.state(cpus[index]))) {
-        this.commit_count[0]++;
-        this.#current[index] = row + 1;
-        this.#setState(row, ON_CPU);
-        this.#preempted[row] = 0;
-        this.#prio_boost[row] = 0;
-        if (previous >= 0) this.#enqueue(previous);
-      } else {
-        this.refused_count[0]++;
-        this.#enqueue(row);
-      }
-    }
+  /** See {@linkcode GlobalScheduler}. */
+  protected override taskCommitted(row: number, _index: number): void {
+    this.#preempted[row] = 0;
   }
 
   /** Takes a task without work off its CPU, without a successor: the transaction "no task". */
   #unschedule(index: number, row: number): void {
-    const { txns, port, cpus } = this.agent;
-    txns.open(cpus[index], 0, 0, 0, 0, COMMIT_AT_TXN_COMMIT, 0);
-    port.commit(cpus[index]);
-    if (!txnSucceeded(txns.state(cpus[index]))) return;
-    if (this.#reader.hasWork(this.#table[row] - 1, this.#sid[row])) this.#idle[row] = 0;
-    this.#enqueue(row);
+    if (!this.clearCpu(index)) return;
+    if (this.reader.hasWork(this.#table[row] - 1, this.#sid[row])) this.#idle[row] = 0;
+    this.enqueue(row);
   }
 
   #handleNews(): void {
@@ -247,20 +185,20 @@ export class EdfScheduler extends GlobalScheduler {
       this.#idle[row] = 0;
       this.#must_go[row] = 0;
       this.#deadline_ns[row] = Infinity;
-      const waits = this.#state[row] === PAUSED || this.#state[row] === QUEUED;
-      if (waits) this.#enqueue(row);
+      const waits = this.state[row] === PAUSED || this.state[row] === QUEUED;
+      if (waits) this.enqueue(row);
     }
   }
 
   #setTable(row: number, table: number): void {
     this.#table[row] = table + 1;
     // Its row may have been written before the task was known: all rows are read once more.
-    if (table >= 0) this.#hints.tables[table].sweep();
+    if (table >= 0) this.hints.tables[table].sweep();
   }
 
   /** An application has changed what it says of a thread. */
   #readHint(): void {
-    const { item, work_class, table } = this.#reader;
+    const { item, work_class, table } = this.reader;
     const { tasks, status } = this.agent;
     const row = tasks.find(item.gtid_lo, item.gtid_hi);
     if (row < 0 || this.#table[row] !== table + 1) return;
@@ -278,10 +216,10 @@ export class EdfScheduler extends GlobalScheduler {
       : item.deadline_ns;
     const has_work = (item.flags & SCHED_ITEM_RUNNABLE) !== 0;
     // Repeating work is done again at once, with the deadline of its next period.
-    if (is_repeating && !has_work) this.#hints.tables[table].makeItemRunnable(item.sid);
+    if (is_repeating && !has_work) this.hints.tables[table].makeItemRunnable(item.sid);
     this.#idle[row] = has_work || is_repeating ? 0 : 1;
-    if (this.#state[row] === ON_CPU) this.#must_go[row] = has_work ? 0 : 1;
-    else if (this.#state[row] === QUEUED || this.#state[row] === PAUSED) this.#enqueue(row);
+    if (this.state[row] === ON_CPU) this.#must_go[row] = has_work ? 0 : 1;
+    else if (this.state[row] === QUEUED || this.state[row] === PAUSED) this.enqueue(row);
   }
 
   /** Adds up run time. */
@@ -320,37 +258,27 @@ export class EdfScheduler extends GlobalScheduler {
     return Math.max(1, this.#class_sum_ns[at] / this.#class_count[at]);
   }
 
-  /** The one place where a task's state changes. */
-  #setState(row: number, next: number): void {
-    const legal = ((NEXT_STATES[this.#state[row]] >> next) & 1) !== 0;
-    assertInvariant(legal, "edf: task state may not change so");
-    this.#state[row] = next;
-  }
-
   /** Queues a task that can run, or pauses it if the application has no work for it. */
-  #enqueue(row: number): void {
+  protected enqueue(row: number): void {
     this.taskOff(row);
     this.#must_go[row] = 0;
-    if (this.#idle[row] !== 0) return this.#setState(row, PAUSED);
-    this.#setState(row, QUEUED);
+    if (this.#idle[row] !== 0) return this.setState(row, PAUSED);
+    this.setState(row, QUEUED);
     // A task that runs longer than was thought is thought to have as much again to do.
     while (this.#estimated_ns[row] <= this.#elapsed_ns[row]) this.#estimated_ns[row] *= 2;
-    this.#rank[row] = -(this.#prio_boost[row] * BOOST + this.#qos[row]);
+    this.#rank[row] = -(this.prio_boost[row] * BOOST + this.#qos[row]);
     const left_ns = this.#estimated_ns[row] - this.#elapsed_ns[row];
     this.#heap.push(row, this.#deadline_ns[row] - left_ns);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskOff(row: number): void {
-    const state = this.#state[row];
+    const state = this.state[row];
     if (state === BLOCKED) return;
     if (state === QUEUED) this.#heap.remove(row);
-    else if (state === YIELDING) this.#yielding.remove(row);
-    else if (state === ON_CPU) {
-      const index = this.#task_index[row] - 1;
-      if (this.#current[index] === row + 1) this.#current[index] = 0;
-    }
-    this.#setState(row, BLOCKED);
+    else if (state === YIELDING) this.yielding.remove(row);
+    else if (state === ON_CPU) this.leaveCpu(row);
+    this.setState(row, BLOCKED);
   }
 
   /** See {@linkcode Scheduler}. */
@@ -360,14 +288,14 @@ export class EdfScheduler extends GlobalScheduler {
     this.#estimated_ns[row] = DEFAULT_ESTIMATE_NS;
     this.#deadline_ns[row] = Infinity;
     this.#sid[row] = -1;
-    this.#setTable(row, this.#hints.indexOf(tasks.gtid_lo[row], tasks.gtid_hi[row]));
-    if (message.runnable()) this.#enqueue(row);
+    this.#setTable(row, this.hints.indexOf(tasks.gtid_lo[row], tasks.gtid_hi[row]));
+    if (message.runnable()) this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskRunnable(row: number, message: MessageCursor): void {
-    this.#prio_boost[row] = message.deferrable() ? 0 : 1;
-    this.#enqueue(row);
+    this.prio_boost[row] = message.deferrable() ? 0 : 1;
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
@@ -380,26 +308,19 @@ export class EdfScheduler extends GlobalScheduler {
   protected taskPreempted(row: number, message: MessageCursor): void {
     this.#account(row, message.runtimeNs());
     this.#preempted[row] = 1;
-    this.#prio_boost[row] = 1;
-    this.#enqueue(row);
+    this.prio_boost[row] = 1;
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskYield(row: number, message: MessageCursor): void {
     this.#account(row, message.runtimeNs());
-    this.#enqueue(row);
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskLatchFailure(row: number, _message: MessageCursor): void {
-    this.#enqueue(row);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
-    if (on_cpu && this.#state[row] === ON_CPU) return;
-    this.taskOff(row);
-    if (runnable) this.#enqueue(row);
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
@@ -407,37 +328,25 @@ export class EdfScheduler extends GlobalScheduler {
     return true;
   }
 
-  /** Text as upstream's dump, reference section 4.4; only the global agent has one. */
-  dump(flags: number): string {
-    const { tasks, cpus } = this.agent;
-    if (this.globalCpu() !== this.agent.cpu) return "";
-    let text = "";
-    if ((flags & DUMP_ALL_TASKS) !== 0) {
-      text += "task        state       rq_pos  P\n";
-      for (let row = 0; row < tasks.usedCount(); row++) {
-        if (tasks.owner[row] === 0) continue;
-        const name = this.taskName(row).padEnd(12);
-        const state = STATE_NAMES[this.#state[row]].padEnd(12);
-        const position = String(this.#position[row] - 1).padEnd(8);
-        text += `${name}${state}${position}${this.#preempted[row] !== 0 ? "P" : "-"}\n`;
-      }
-      text += this.#hintsText();
-    }
-    const running = cpus.map((cpu, index) => {
-      const row = this.#current[index] - 1;
-      return `${cpu}:${row < 0 ? "none" : this.taskName(row)} `;
-    });
-    return `${text}SchedState: ${running.join("")} rq_l=${this.#heap.length}\n`;
+  /** See {@linkcode GlobalScheduler}. */
+  protected waitingCount(): number {
+    return this.#heap.length;
+  }
+
+  /** See {@linkcode GlobalScheduler}. */
+  protected taskColumns(row: number): string {
+    const position = String(this.#position[row] - 1).padEnd(8);
+    return `${position}${this.#preempted[row] !== 0 ? "P" : "-"}`;
   }
 
   /** What the agent knows of every thread with a row in a table. */
-  #hintsText(): string {
+  protected override moreText(): string {
     const { tasks } = this.agent;
     let text = "SchedParams:\nTASK     WCID    FLAGS   SEQCOUNT\n";
     for (let row = 0; row < tasks.usedCount(); row++) {
       if (tasks.owner[row] === 0 || this.#table[row] === 0 || this.#sid[row] < 0) continue;
-      const table = this.#hints.tables[this.#table[row] - 1];
-      const { item } = this.#reader;
+      const table = this.hints.tables[this.#table[row] - 1];
+      const { item } = this.reader;
       table.readItem(this.#sid[row], item);
       const wcids = `${item.wcid}/${this.#wcid[row]}`;
       const flags = `${item.flags}/${this.#idle[row] === 0 ? SCHED_ITEM_RUNNABLE : 0}`;

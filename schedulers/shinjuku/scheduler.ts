@@ -13,29 +13,27 @@
  *
  * @module
  */
-import { COMMIT_AT_TXN_COMMIT } from "../../ffi/abi/constants.ts";
 import type { AgentContext } from "../../lib/agent_context.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../lib/fifo_queue.ts";
-import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_scheduler.ts";
-import { assertInvariant } from "../../lib/invariant.ts";
+import {
+  BLOCKED,
+  GLOBAL_COLUMNS,
+  globalPolicy,
+  GlobalScheduler,
+  ON_CPU,
+  QUEUED,
+  YIELDING,
+} from "../../lib/global_scheduler.ts";
 import type { MessageCursor } from "../../lib/message.ts";
-import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
+import type { PolicyDefinition } from "../../lib/policy.ts";
 import type { GlobalRole } from "../../lib/role_candidates.ts";
-import { txnSucceeded } from "../../lib/transaction.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
 import { RegisteredHints } from "../../shared/hint_registry.ts";
 import { HintRehearsal } from "../../shared/hint_rehearsal.ts";
 import { HintNews, type HintSource, NEWS_THREAD, NO_HINTS } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
-/**
- * State of a task. BLOCKED is on nothing at all. PAUSED: the kernel could run it, the application
- * has no work for it.
- */
-const BLOCKED = 0;
-const QUEUED = 1;
-const ON_CPU = 2;
-const YIELDING = 3;
+/** State of a task beside those that all have: the application has no work for it. */
 const PAUSED = 4;
 const STATE_NAMES = ["Blocked", "Queued", "OnCpu", "Yielding", "Paused"];
 
@@ -68,27 +66,26 @@ export interface ShinjukuConfig extends GlobalRole {
 
 /** One agent's instance of the policy. */
 export class ShinjukuScheduler extends GlobalScheduler {
-  readonly #hints: HintSource;
-  readonly #reader: HintReader;
-  readonly #news: HintNews = new HintNews();
-  readonly #state: Int32Array;
-  readonly #level: Int32Array;
-  readonly #qos: Int32Array;
-  readonly #idle: Int32Array;
-  readonly #repeating: Int32Array;
-  readonly #table: Int32Array;
-  readonly #sid: Int32Array;
-  readonly #prio_boost: Int32Array;
-  readonly #task_index: Int32Array;
-  readonly #last_ran_ns: Float64Array;
-  readonly #period_ns: Float64Array;
-  readonly #current: Int32Array;
-  readonly #queued_qos: Int32Array;
-  readonly #queues: readonly FifoQueue[];
-  readonly #yielding: FifoQueue;
-  readonly #paused_repeating: FifoQueue;
-  // Scratch of one step; nothing in it outlives the step.
-  readonly #next: Int32Array;
+  protected readonly next_states: readonly number[] = NEXT_STATES;
+  protected readonly state_names: readonly string[] = STATE_NAMES;
+  declare private readonly hints: HintSource;
+  declare private readonly reader: HintReader;
+  readonly #news = new HintNews();
+  readonly #level = this.agent.state.task("level");
+  readonly #qos = this.agent.state.task("qos");
+  readonly #idle = this.agent.state.task("idle");
+  readonly #repeating = this.agent.state.task("repeating");
+  readonly #table = this.agent.state.task("table");
+  readonly #sid = this.agent.state.task("sid");
+  readonly #last_ran_ns = this.agent.state.taskF64("last_ran_ns");
+  readonly #period_ns = this.agent.state.taskF64("period_ns");
+  readonly #queued_qos = this.agent.state.global("queued_qos");
+  readonly #queues: readonly FifoQueue[] = runQueues(this.agent);
+  readonly #paused_repeating = new FifoQueue(
+    this.agent.state.global("paused_repeating"),
+    this.agent.tasks.next,
+    this.agent.tasks.prev,
+  );
 
   /**
    * @param agent What the agent lends to the policy.
@@ -97,63 +94,35 @@ export class ShinjukuScheduler extends GlobalScheduler {
    */
   constructor(agent: AgentContext, config: ShinjukuConfig, hints: HintSource) {
     super(agent, config, config.preemption_time_slice_ns);
-    const { state, tasks } = agent;
-    this.#hints = hints;
-    this.#reader = new HintReader(hints);
-    this.#state = state.task("state");
-    this.#level = state.task("level");
-    this.#qos = state.task("qos");
-    this.#idle = state.task("idle");
-    this.#repeating = state.task("repeating");
-    this.#table = state.task("table");
-    this.#sid = state.task("sid");
-    this.#prio_boost = state.task("prio_boost");
-    this.#task_index = state.task("cpu_index");
-    this.#last_ran_ns = state.taskF64("last_ran_ns");
-    this.#period_ns = state.taskF64("period_ns");
-    this.#current = state.global("current");
-    this.#queued_qos = state.global("queued_qos");
-    const ends = state.global("run_queues");
-    this.#queues = Array.from({ length: QOS_LEVELS }, (_, qos) => {
-      const at = qos * FIFO_QUEUE_WORDS;
-      return new FifoQueue(ends.subarray(at, at + FIFO_QUEUE_WORDS), tasks.next, tasks.prev);
-    });
-    this.#yielding = new FifoQueue(state.global("yielding"), tasks.next, tasks.prev);
-    const paused = state.global("paused_repeating");
-    this.#paused_repeating = new FifoQueue(paused, tasks.next, tasks.prev);
-    this.#next = new Int32Array(agent.cpus.length);
+    this.hints = hints;
+    this.reader = new HintReader(hints);
   }
 
   /** See {@linkcode GlobalScheduler}. */
   protected globalSchedule(): void {
     this.beginPass();
-    while (this.#hints.takeNews(this.#news)) this.#handleNews();
-    this.#reader.begin();
-    while (this.#reader.next()) this.#readHint();
-    if (this.#reader.has_more) this.look_ns = this.pass_ns[0];
+    while (this.hints.takeNews(this.#news)) this.#handleNews();
+    this.reader.begin();
+    while (this.reader.next()) this.#readHint();
+    if (this.reader.has_more) this.look_ns = this.pass_ns[0];
     this.#resumeRepeating();
-    this.#next.fill(0);
     // CPUs whose task must go are served first, then those whose task may go.
-    const count = this.#choose(MUST_GO) + this.#choose(STAY);
-    if (count > 0) this.#commit();
-    while (this.#yielding.length > 0) this.#enqueue(this.#yielding.front(), true);
+    const count = this.#chooseTasks(MUST_GO) + this.#chooseTasks(STAY);
+    if (count > 0) this.commitChosen();
+    this.requeueYielding();
   }
 
   /** Opens a transaction for each CPU that gets a task; CPUs whose task is below a level stay. */
-  #choose(level_min: number): number {
-    const { cpus } = this.agent;
+  #chooseTasks(level_min: number): number {
     let count = 0;
     for (let nth = 0; nth < this.near_first.length; nth++) {
       const index = this.near_first[nth];
-      if (this.#next[index] !== 0 || !this.isAvailable(index)) continue;
-      const current = this.#current[index] - 1;
+      if (this.chosen[index] !== 0 || !this.isAvailable(index)) continue;
+      const current = this.current[index] - 1;
       if (current < 0 ? level_min > STAY : this.#level[current] < level_min) continue;
-      const next = current < 0 || this.#givesWay(current) ? this.#nextTask() : -1;
+      const next = current < 0 || this.#givesWay(current) ? this.nextTask(current) : -1;
       if (next >= 0) {
-        this.#next[index] = next + 1;
-        this.#task_index[next] = index + 1;
-        this.openTransaction(cpus[index], next, 0, COMMIT_AT_TXN_COMMIT, 0);
-        this.addToGroup(cpus[index]);
+        this.choose(index, next);
         count++;
       } else if (current >= 0 && this.#level[current] !== STAY) {
         if (this.#level[current] === MUST_GO) this.#unschedule(index, current);
@@ -179,55 +148,32 @@ export class ShinjukuScheduler extends GlobalScheduler {
     return 31 - Math.clz32(this.#queued_qos[0]);
   }
 
-  /** The first task that can be committed now, taken out of its queue; or −1. */
-  #nextTask(): number {
-    const { status, tasks } = this.agent;
-    for (let qos = this.#topQos(); qos >= 0; qos = this.#topQos()) {
-      const row = this.#queues[qos].front();
-      this.#dequeue(row);
-      const unread = status.barrier(tasks.status_index[row]) !== tasks.seqnum[row];
-      if (!unread && !this.isOnCpu(row)) return row;
-      // Its next message is on the way: look again in the next round.
-      this.#setState(row, YIELDING);
-      this.#yielding.pushBack(row);
-    }
-    return -1;
+  /** See {@linkcode GlobalScheduler}; whether the current task gives way is decided before. */
+  protected override takeFirst(_current: number): number {
+    const qos = this.#topQos();
+    if (qos < 0) return -1;
+    const row = this.#queues[qos].front();
+    this.#dequeue(row);
+    return row;
   }
 
-  /** Submits the group and settles every member. */
-  #commit(): void {
-    const { txns, cpus } = this.agent;
-    this.commitGroup();
-    for (let nth = 0; nth < this.near_first.length; nth++) {
-      const index = this.near_first[nth];
-      const row = this.#next[index] - 1;
-      if (row < 0) continue;
-      const previous = this.#current[index] - 1;
-      if (txnSucceeded(txns.state(cpus[index]))) {
-        this.commit_count[0]++;
-        this.#current[index] = row + 1;
-        this.#setState(row, ON_CPU);
-        this.#prio_boost[row] = 0;
-        this.#last_ran_ns[row] = this.pass_ns[0];
-        if (previous >= 0) this.#enqueue(previous, true);
-      } else {
-        this.refused_count[0]++;
-        this.#enqueue(row, false);
-        if (previous >= 0 && this.#level[previous] === MUST_GO) this.#unschedule(index, previous);
-      }
-    }
+  /** See {@linkcode GlobalScheduler}. */
+  protected override taskCommitted(row: number, _index: number): void {
+    this.#last_ran_ns[row] = this.pass_ns[0];
   }
 
-  /** Takes a task off its CPU without a successor: the transaction "no task". */
+  /** See {@linkcode GlobalScheduler}. */
+  protected override taskRefused(row: number, index: number): void {
+    this.#enqueueAt(row, false);
+    const current = this.current[index] - 1;
+    if (current >= 0 && this.#level[current] === MUST_GO) this.#unschedule(index, current);
+  }
+
+  /** Takes a task without work off its CPU, without a successor. */
   #unschedule(index: number, row: number): void {
-    const { txns, port, cpus } = this.agent;
-    const cpu = cpus[index];
-    txns.open(cpu, 0, 0, 0, 0, COMMIT_AT_TXN_COMMIT, 0);
-    port.commit(cpu);
-    if (!txnSucceeded(txns.state(cpu))) return;
-    this.#current[index] = 0;
-    if (this.#reader.hasWork(this.#table[row] - 1, this.#sid[row])) this.#idle[row] = 0;
-    this.#enqueue(row, true);
+    if (!this.clearCpu(index)) return;
+    if (this.reader.hasWork(this.#table[row] - 1, this.#sid[row])) this.#idle[row] = 0;
+    this.enqueue(row);
   }
 
   #handleNews(): void {
@@ -241,36 +187,36 @@ export class ShinjukuScheduler extends GlobalScheduler {
     for (let row = 0; row < tasks.usedCount(); row++) {
       if (tasks.owner[row] === 0 || this.#table[row] !== table + 1) continue;
       // Nobody says any more when these have work: from now on they are simply scheduled.
-      const waits = this.#state[row] === QUEUED || this.#state[row] === PAUSED;
+      const waits = this.state[row] === QUEUED || this.state[row] === PAUSED;
       if (waits) this.taskOff(row);
       this.#table[row] = 0;
       this.#idle[row] = 0;
       this.#repeating[row] = 0;
       this.#level[row] = STAY;
-      if (waits) this.#enqueue(row, true);
+      if (waits) this.enqueue(row);
     }
   }
 
   #setTable(row: number, table: number): void {
     this.#table[row] = table + 1;
     // Its row may have been written before the task was known: all rows are read once more.
-    if (table >= 0) this.#hints.tables[table].sweep();
+    if (table >= 0) this.hints.tables[table].sweep();
   }
 
   /** An application has changed what it says of a thread. */
   #readHint(): void {
-    const { item, work_class, table } = this.#reader;
+    const { item, work_class, table } = this.reader;
     const row = this.agent.tasks.find(item.gtid_lo, item.gtid_hi);
     if (row < 0 || this.#table[row] !== table + 1) return;
-    const waits = this.#state[row] === QUEUED || this.#state[row] === PAUSED;
+    const waits = this.state[row] === QUEUED || this.state[row] === PAUSED;
     if (waits) this.taskOff(row);
     this.#sid[row] = item.sid;
     this.#qos[row] = Math.min(work_class.qos, QOS_LEVELS - 1);
     this.#repeating[row] = (work_class.flags & WORK_CLASS_REPEATING) !== 0 ? 1 : 0;
     this.#period_ns[row] = work_class.period_ns;
     this.#idle[row] = (item.flags & SCHED_ITEM_RUNNABLE) !== 0 ? 0 : 1;
-    if (waits) this.#enqueue(row, true);
-    else if (this.#state[row] === ON_CPU) {
+    if (waits) this.enqueue(row);
+    else if (this.state[row] === ON_CPU) {
       this.#level[row] = this.#idle[row] !== 0 ? MUST_GO : COULD_GO;
     }
   }
@@ -283,33 +229,30 @@ export class ShinjukuScheduler extends GlobalScheduler {
       const due_ns = this.#last_ran_ns[row] + this.#period_ns[row];
       if (due_ns > this.pass_ns[0]) this.look_ns = Math.min(this.look_ns, due_ns);
       else {
-        this.#hints.tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
+        this.hints.tables[this.#table[row] - 1].makeItemRunnable(this.#sid[row]);
         this.#idle[row] = 0;
-        this.#enqueue(row, true);
+        this.enqueue(row);
       }
       row = after;
     }
   }
 
-  /** The one place where a task's state changes. */
-  #setState(row: number, next: number): void {
-    const legal = ((NEXT_STATES[this.#state[row]] >> next) & 1) !== 0;
-    assertInvariant(legal, "shinjuku: task state may not change so");
-    this.#state[row] = next;
+  /** Queues a task that can run, or pauses it if the application has no work for it. */
+  protected enqueue(row: number): void {
+    this.#enqueueAt(row, true);
   }
 
-  /** Queues a task that can run, or pauses it if the application has no work for it. */
-  #enqueue(row: number, at_back: boolean): void {
+  #enqueueAt(row: number, at_back: boolean): void {
     this.taskOff(row);
     this.#level[row] = STAY;
     if (this.#idle[row] !== 0) {
-      this.#setState(row, PAUSED);
+      this.setState(row, PAUSED);
       if (this.#repeating[row] !== 0) this.#paused_repeating.pushBack(row);
       return;
     }
-    this.#setState(row, QUEUED);
+    this.setState(row, QUEUED);
     const qos = this.#qos[row];
-    if (at_back && this.#prio_boost[row] === 0) this.#queues[qos].pushBack(row);
+    if (at_back && this.prio_boost[row] === 0) this.#queues[qos].pushBack(row);
     else this.#queues[qos].pushFront(row);
     this.#queued_qos[0] |= 1 << qos;
   }
@@ -318,58 +261,48 @@ export class ShinjukuScheduler extends GlobalScheduler {
     const qos = this.#qos[row];
     this.#queues[qos].remove(row);
     if (this.#queues[qos].length === 0) this.#queued_qos[0] &= ~(1 << qos);
-    this.#setState(row, BLOCKED);
+    this.setState(row, BLOCKED);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskOff(row: number): void {
-    const state = this.#state[row];
+    const state = this.state[row];
     if (state === QUEUED) return this.#dequeue(row);
-    if (state === YIELDING) this.#yielding.remove(row);
+    if (state === YIELDING) this.yielding.remove(row);
     else if (state === PAUSED && this.#repeating[row] !== 0) this.#paused_repeating.remove(row);
-    else if (state === ON_CPU) {
-      const index = this.#task_index[row] - 1;
-      if (this.#current[index] === row + 1) this.#current[index] = 0;
-    }
-    if (state !== BLOCKED) this.#setState(row, BLOCKED);
+    else if (state === ON_CPU) this.leaveCpu(row);
+    if (state !== BLOCKED) this.setState(row, BLOCKED);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskNew(row: number, message: MessageCursor): void {
     const { tasks } = this.agent;
-    this.#setTable(row, this.#hints.indexOf(tasks.gtid_lo[row], tasks.gtid_hi[row]));
-    if (message.runnable()) this.#enqueue(row, true);
+    this.#setTable(row, this.hints.indexOf(tasks.gtid_lo[row], tasks.gtid_hi[row]));
+    if (message.runnable()) this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskRunnable(row: number, message: MessageCursor): void {
-    this.#prio_boost[row] = message.deferrable() ? 0 : 1;
-    this.#enqueue(row, true);
+    this.prio_boost[row] = message.deferrable() ? 0 : 1;
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskPreempted(row: number, _message: MessageCursor): void {
     // Taken off by this agent, it has its place already. BLOCKED: it came to a CPU by switchto.
-    if (this.#state[row] !== ON_CPU && this.#state[row] !== BLOCKED) return;
-    this.#prio_boost[row] = 1;
-    this.#enqueue(row, false);
+    if (this.state[row] !== ON_CPU && this.state[row] !== BLOCKED) return;
+    this.prio_boost[row] = 1;
+    this.#enqueueAt(row, false);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskYield(row: number, _message: MessageCursor): void {
-    this.#enqueue(row, true);
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskLatchFailure(row: number, _message: MessageCursor): void {
-    if (this.#state[row] === ON_CPU || this.#state[row] === BLOCKED) this.#enqueue(row, false);
-  }
-
-  /** See {@linkcode Scheduler}. */
-  protected taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
-    if (on_cpu && this.#state[row] === ON_CPU) return;
-    this.taskOff(row);
-    if (runnable) this.#enqueue(row, true);
+    if (this.state[row] === ON_CPU || this.state[row] === BLOCKED) this.#enqueueAt(row, false);
   }
 
   /** See {@linkcode Scheduler}. */
@@ -377,26 +310,24 @@ export class ShinjukuScheduler extends GlobalScheduler {
     return true;
   }
 
-  /** Text as upstream's dump, reference section 4.5; only the global agent has one. */
-  dump(flags: number): string {
-    const { tasks, cpus } = this.agent;
-    if (this.globalCpu() !== this.agent.cpu) return "";
-    let text = "";
-    if ((flags & DUMP_ALL_TASKS) !== 0) {
-      text += "task        state       rq_pos  P\n";
-      for (let row = 0; row < tasks.usedCount(); row++) {
-        if (tasks.owner[row] === 0) continue;
-        const state = STATE_NAMES[this.#state[row]].padEnd(12);
-        text += `${this.taskName(row).padEnd(12)}${state}${this.#prio_boost[row] ? "P" : "-"}\n`;
-      }
-    }
-    const running = cpus.map((cpu, index) => {
-      const row = this.#current[index] - 1;
-      return `${cpu}:${row < 0 ? "none" : this.taskName(row)} `;
-    });
-    const waiting = this.#queues.reduce((sum, queue) => sum + queue.length, 0);
-    return `${text}SchedState: ${running.join("")} rq_l=${waiting}\n`;
+  /** See {@linkcode GlobalScheduler}. */
+  protected waitingCount(): number {
+    return this.#queues.reduce((sum, queue) => sum + queue.length, 0);
   }
+
+  /** See {@linkcode GlobalScheduler}. */
+  protected taskColumns(row: number): string {
+    return this.prio_boost[row] !== 0 ? "P" : "-";
+  }
+}
+
+/** A run queue for each QoS. */
+function runQueues({ state, tasks }: AgentContext): FifoQueue[] {
+  const ends = state.global("run_queues");
+  return Array.from({ length: QOS_LEVELS }, (_, qos) => {
+    const at = qos * FIFO_QUEUE_WORDS;
+    return new FifoQueue(ends.subarray(at, at + FIFO_QUEUE_WORDS), tasks.next, tasks.prev);
+  });
 }
 
 /** The policy, for every kernel. */

@@ -14,22 +14,26 @@
 import type { AgentContext } from "../../lib/agent_context.ts";
 import type { PolicyEnclave } from "../../lib/enclave.ts";
 import { FIFO_QUEUE_WORDS, FifoQueue } from "../../lib/fifo_queue.ts";
-import { GLOBAL_COLUMNS, globalPolicy, GlobalScheduler } from "../../lib/global_scheduler.ts";
-import { assertInvariant } from "../../lib/invariant.ts";
+import {
+  BLOCKED,
+  GLOBAL_COLUMNS,
+  globalPolicy,
+  GlobalScheduler,
+  ON_CPU,
+  QUEUED,
+  YIELDING,
+} from "../../lib/global_scheduler.ts";
 import type { MessageCursor } from "../../lib/message.ts";
 import { DUMP_ALL_TASKS, type PolicyDefinition } from "../../lib/policy.ts";
 import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { txnCommitted, txnSucceeded } from "../../lib/transaction.ts";
 
 /**
- * State of a task. YIELDING waits for the end of one round. PENDING: its transaction is open.
- * LEAVING: its successor was committed, and the message that it left its CPU is on the way.
+ * States of a task beside those that all have. PENDING: its transaction is open. LEAVING: its
+ * successor was committed, and the message that it left its CPU is on the way.
  */
-export const BLOCKED = 0;
-export const QUEUED = 1;
-export const ON_CPU = 2;
-export const YIELDING = 3;
 export const PENDING = 4;
+/** See {@linkcode PENDING}. */
 export const LEAVING = 5;
 const STATE_NAMES = ["Blocked", "Queued", "OnCpu", "Yielding", "Pending", "PreemptedByAgent"];
 
@@ -60,42 +64,27 @@ export interface SolConfig extends GlobalRole {
 
 /** One agent's instance of the policy. */
 export class SolScheduler extends GlobalScheduler {
-  readonly #state: Int32Array;
-  readonly #prio_boost: Int32Array;
-  readonly #preempted: Int32Array;
-  readonly #task_index: Int32Array;
-  readonly #current: Int32Array;
-  readonly #next: Int32Array;
-  readonly #last_commit_ns: Float64Array;
-  readonly #stats: Float64Array;
-  readonly #run_queue: FifoQueue;
-  readonly #yielding: FifoQueue;
+  protected readonly next_states: readonly number[] = NEXT_STATES;
+  protected readonly state_names: readonly string[] = STATE_NAMES;
+  readonly #preempted = this.agent.state.task("preempted");
+  /** By CPU: row + 1 of the task whose transaction is open, 0 or {@linkcode VOID}. */
+  readonly #next = this.agent.state.global("next");
+  readonly #last_commit_ns = this.agent.state.globalF64("last_commit_ns");
+  readonly #stats = this.agent.state.globalF64("stats");
+  readonly #run_queue = new FifoQueue(
+    this.agent.state.global("run_queue"),
+    this.agent.tasks.next,
+    this.agent.tasks.prev,
+  );
   /** Position of another CPU of the same core, or −1. */
-  readonly #sibling: Int32Array;
+  readonly #sibling = Int32Array.from(siblings(this.agent));
   // Scratch of one step: whether a CPU wants a task, and when the step began.
-  readonly #wants: Int32Array;
+  readonly #wants = new Int32Array(this.agent.cpus.length);
   readonly #scratch_ns = new Float64Array(1);
 
   /** @param agent What the agent lends to the policy. */
   constructor(agent: AgentContext, config: SolConfig) {
     super(agent, config, config.preemption_time_slice_ns);
-    const { state, tasks, cpus, cpu_rows } = agent;
-    this.#state = state.task("state");
-    this.#prio_boost = state.task("prio_boost");
-    this.#preempted = state.task("preempted");
-    this.#task_index = state.task("cpu_index");
-    this.#current = state.global("current");
-    this.#next = state.global("next");
-    this.#last_commit_ns = state.globalF64("last_commit_ns");
-    this.#stats = state.globalF64("stats");
-    this.#run_queue = new FifoQueue(state.global("run_queue"), tasks.next, tasks.prev);
-    this.#yielding = new FifoQueue(state.global("yielding"), tasks.next, tasks.prev);
-    const siblings = new Map(cpu_rows.map((row) => [row.cpu, row.siblings]));
-    this.#sibling = Int32Array.from(cpus, (cpu) => {
-      const other = siblings.get(cpu)?.find((id) => id !== cpu && cpus.includes(id));
-      return other === undefined ? -1 : cpus.indexOf(other);
-    });
-    this.#wants = new Int32Array(cpus.length);
   }
 
   /** Counts what reading the queue takes. */
@@ -111,11 +100,7 @@ export class SolScheduler extends GlobalScheduler {
     for (let index = 0; index < this.#next.length; index++) this.#settle(index);
     this.beginPass();
     if (this.#run_queue.length > 0 && this.#openAll() > 0) this.commitGroup();
-    while (this.#yielding.length > 0) {
-      const row = this.#yielding.popFront();
-      this.#setState(row, BLOCKED);
-      this.#enqueue(row);
-    }
+    this.requeueYielding();
     this.#stats[TOTAL_NS] += this.agent.port.nowNs() - this.#scratch_ns[0];
     this.#stats[ITERATIONS]++;
   }
@@ -132,9 +117,9 @@ export class SolScheduler extends GlobalScheduler {
     let count = 0;
     let first = 0;
     for (; count < free_count; count++) {
-      const row = this.#nextTask();
+      const row = this.nextTask(-1);
       if (row < 0) break;
-      let index = this.#cpuNear(this.#task_index[row] - 1);
+      let index = this.#cpuNear(this.task_index[row] - 1);
       if (index < 0) {
         while (this.#wants[this.near_first[first]] === 0) first++;
         index = this.near_first[first];
@@ -149,7 +134,7 @@ export class SolScheduler extends GlobalScheduler {
   #wantsTask(index: number): boolean {
     if (this.#next[index] !== 0) return false;
     if (!this.isAvailable(index)) return false;
-    if (this.#current[index] === 0) return true;
+    if (this.current[index] === 0) return true;
     return this.isSliceOver(this.#last_commit_ns, index);
   }
 
@@ -163,29 +148,21 @@ export class SolScheduler extends GlobalScheduler {
 
   #open(row: number, index: number): void {
     const cpu = this.agent.cpus[index];
-    this.#setState(row, PENDING);
-    this.#task_index[row] = index + 1;
+    this.setState(row, PENDING);
+    this.task_index[row] = index + 1;
     this.#next[index] = row + 1;
     this.#last_commit_ns[index] = this.pass_ns[0];
     if (this.#preempted[row] !== 0) {
       this.#preempted[row] = 0;
-      this.#prio_boost[row] = 1;
+      this.prio_boost[row] = 1;
     }
     this.openTransaction(cpu, row, 0, 0, 0);
     this.addToGroup(cpu);
   }
 
-  /** The first task in the queue that can be committed now, taken out of the queue; or −1. */
-  #nextTask(): number {
-    const { status, tasks } = this.agent;
-    for (let row = this.#run_queue.popFront(); row >= 0; row = this.#run_queue.popFront()) {
-      const unread = status.barrier(tasks.status_index[row]) !== tasks.seqnum[row];
-      if (!unread && !this.isOnCpu(row)) return row;
-      // Its next message is on the way: look again in the next round.
-      this.#setState(row, YIELDING);
-      this.#yielding.pushBack(row);
-    }
-    return -1;
+  /** See {@linkcode GlobalScheduler}. */
+  protected override takeFirst(_current: number): number {
+    return this.#run_queue.popFront();
   }
 
   /** Takes note of what became of the transaction of a CPU, if that is known. */
@@ -196,17 +173,17 @@ export class SolScheduler extends GlobalScheduler {
     const row = this.#next[index] - 1;
     this.#next[index] = 0;
     if (row < 0) return;
-    const previous = this.#current[index] - 1;
+    const previous = this.current[index] - 1;
     if (txnSucceeded(state)) {
       this.commit_count[0]++;
-      this.#setState(row, ON_CPU);
-      this.#prio_boost[row] = 0;
-      this.#current[index] = row + 1;
-      if (previous >= 0) this.#setState(previous, LEAVING);
+      this.setState(row, ON_CPU);
+      this.prio_boost[row] = 0;
+      this.current[index] = row + 1;
+      if (previous >= 0) this.setState(previous, LEAVING);
     } else {
       this.refused_count[0]++;
-      this.#setState(row, BLOCKED);
-      this.#enqueue(row);
+      this.setState(row, BLOCKED);
+      this.enqueue(row);
     }
   }
 
@@ -217,78 +194,70 @@ export class SolScheduler extends GlobalScheduler {
     return this.#next[index] === 0;
   }
 
-  #setState(row: number, next: number): void {
-    const legal = ((NEXT_STATES[this.#state[row]] >> next) & 1) !== 0;
-    assertInvariant(legal, "sol: task state may not change so");
-    this.#state[row] = next;
-  }
-
-  /** Puts a task that is on nothing into the run queue: boosted and preempted ones first. */
-  #enqueue(row: number): void {
-    this.#setState(row, QUEUED);
-    if ((this.#prio_boost[row] | this.#preempted[row]) !== 0) this.#run_queue.pushFront(row);
+  /** See {@linkcode GlobalScheduler}: boosted and preempted ones first. */
+  protected enqueue(row: number): void {
+    this.setState(row, QUEUED);
+    if ((this.prio_boost[row] | this.#preempted[row]) !== 0) this.#run_queue.pushFront(row);
     else this.#run_queue.pushBack(row);
   }
 
   /** Takes a task off whatever it is on. */
   protected taskOff(row: number): void {
-    const index = this.#task_index[row] - 1;
-    if (this.#state[row] === PENDING) {
+    const index = this.task_index[row] - 1;
+    if (this.state[row] === PENDING) {
       // A message of a task that has run says that its transaction is decided.
       this.#settle(index);
-      if (this.#state[row] === PENDING) {
+      if (this.state[row] === PENDING) {
         this.#next[index] = this.agent.txns.abort(this.agent.cpus[index]) ? 0 : VOID;
       }
     }
-    const state = this.#state[row];
+    const state = this.state[row];
     if (state === QUEUED) this.#run_queue.remove(row);
-    else if (state === YIELDING) this.#yielding.remove(row);
-    else if (state === ON_CPU && this.#current[index] === row + 1) this.#current[index] = 0;
-    if (state !== BLOCKED) this.#setState(row, BLOCKED);
+    else if (state === YIELDING) this.yielding.remove(row);
+    else if (state === ON_CPU) this.leaveCpu(row);
+    if (state !== BLOCKED) this.setState(row, BLOCKED);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskNew(row: number, message: MessageCursor): void {
-    if (message.runnable()) this.#enqueue(row);
+    if (message.runnable()) this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskRunnable(row: number, message: MessageCursor): void {
     this.taskOff(row);
-    this.#prio_boost[row] = message.deferrable() ? 0 : 1;
-    this.#enqueue(row);
+    this.prio_boost[row] = message.deferrable() ? 0 : 1;
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskPreempted(row: number, _message: MessageCursor): void {
     // Its successor may have been decided since the last pass.
-    if (this.#state[row] === ON_CPU) this.#settle(this.#task_index[row] - 1);
-    const by_agent = this.#state[row] === LEAVING;
+    if (this.state[row] === ON_CPU) this.#settle(this.task_index[row] - 1);
+    const by_agent = this.state[row] === LEAVING;
     this.taskOff(row);
     // Preempted by its successor, it goes to the back.
     this.#preempted[row] = by_agent ? 0 : 1;
-    this.#enqueue(row);
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskYield(row: number, _message: MessageCursor): void {
     this.taskOff(row);
-    this.#enqueue(row);
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
   protected taskLatchFailure(row: number, _message: MessageCursor): void {
     this.taskOff(row);
-    this.#prio_boost[row] = 1;
-    this.#enqueue(row);
+    this.prio_boost[row] = 1;
+    this.enqueue(row);
   }
 
   /** See {@linkcode Scheduler}. */
-  protected taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
-    if (this.#state[row] === PENDING) this.#settle(this.#task_index[row] - 1);
-    if (on_cpu && this.#state[row] === ON_CPU) return;
-    this.taskOff(row);
-    if (runnable) this.#enqueue(row);
+  protected override taskResync(row: number, runnable: boolean, on_cpu: boolean): void {
+    if (this.state[row] === PENDING) this.#settle(this.task_index[row] - 1);
+    super.taskResync(row, runnable, on_cpu);
   }
 
   /** See {@linkcode Scheduler}. */
@@ -296,26 +265,20 @@ export class SolScheduler extends GlobalScheduler {
     return this.globalCpu() !== this.agent.cpu || this.agent.tasks.liveCount() === 0;
   }
 
-  /** Text as upstream's dump, reference sections 4.2 and 4.3; only the global agent has one. */
-  dump(flags: number): string {
-    const { tasks, cpus } = this.agent;
-    if (this.globalCpu() !== this.agent.cpu) return "";
-    let text = "";
-    if ((flags & DUMP_ALL_TASKS) !== 0) {
-      text += "task        state       rq_pos  P\n";
-      for (let row = 0; row < tasks.usedCount(); row++) {
-        if (tasks.owner[row] === 0) continue;
-        const cpu = this.#state[row] === ON_CPU ? cpus[this.#task_index[row] - 1] : -1;
-        const state = STATE_NAMES[this.#state[row]].padEnd(12);
-        text += `${this.taskName(row).padEnd(12)}${state}${cpu}\n`;
-      }
-    }
-    const running = cpus.map((cpu, index) => {
-      const row = this.#current[index] - 1;
-      return `${cpu}:${row < 0 ? "none" : this.taskName(row)} `;
-    });
-    text += `SchedState: ${running.join("")} rq_l=${this.#run_queue.length}\n`;
-    return (flags & DUMP_ALL_TASKS) !== 0 ? text + this.#statsText() : text;
+  /** See {@linkcode GlobalScheduler}. */
+  protected waitingCount(): number {
+    return this.#run_queue.length;
+  }
+
+  /** See {@linkcode GlobalScheduler}. */
+  protected taskColumns(row: number): string {
+    return String(this.state[row] === ON_CPU ? this.agent.cpus[this.task_index[row] - 1] : -1);
+  }
+
+  /** With upstream's figures, if all is asked for. */
+  override dump(flags: number): string {
+    const text = super.dump(flags);
+    return text === "" || (flags & DUMP_ALL_TASKS) === 0 ? text : text + this.#statsText();
   }
 
   /** Upstream's figures: how the time of the global agent divides, and what it could take. */
@@ -336,6 +299,15 @@ export class SolScheduler extends GlobalScheduler {
       `T_d: ${figure(t_d)}, T_a: ${figure(t_a)}, T_t: ${figure(t_t)}\n` +
       `A/S = T_d/T_t: ${figure(t_d / t_t)}, Computed S: ${figure(s)}, L: ${figure(t_a * a)}\n`;
   }
+}
+
+/** By CPU: position of another one of the same core, or −1. */
+function siblings({ cpus, cpu_rows }: AgentContext): number[] {
+  const of_cpu = new Map(cpu_rows.map((row) => [row.cpu, row.siblings]));
+  return cpus.map((cpu) => {
+    const other = of_cpu.get(cpu)?.find((id) => id !== cpu && cpus.includes(id));
+    return other === undefined ? -1 : cpus.indexOf(other);
+  });
 }
 
 /**
