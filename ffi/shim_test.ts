@@ -35,6 +35,11 @@ Deno.test("the library has the version that the symbol table is for", () => {
   assertEquals(shim.version(), SHIM_VERSION);
 });
 
+Deno.test("a function is made when it is first taken, and once", () => {
+  assert(Object.getOwnPropertyNames(shim).includes("getcpu"));
+  assert(shim.getcpu === shim.getcpu);
+});
+
 Deno.test("syscall makes any call and returns -errno", () => {
   assertEquals(shim.syscall(SYS_GETPID, 0, 0, 0, 0, 0, 0), Deno.pid);
   assertEquals(shim.syscall(100_000, 0, 0, 0, 0, 0, 0), -errno.ENOSYS);
