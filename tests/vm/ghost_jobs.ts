@@ -154,7 +154,7 @@ for turn in $(seq ${KILLS}); do
   wait $guard; status=$?; [ $status = 1 ] || echo "guard ended with $status in turn $turn"
   grep -q "was killed" "$work/agent" && told=$((told + 1))
   await_none; left=$(enclaves); [ "$left" = 0 ] || echo "left $left in turn $turn"
-  echo "turns $turn" >"$work/turns"
+  echo "turns $turn" >"$work/turns"; echo "turn $turn after $(cut -d' ' -f1 /proc/uptime) s"
 done
 touch "$work/over"; wait $load; echo "load_status $?"
 cat "$work/turns" "$work/stalls"; echo "told $told"`,

@@ -24,6 +24,7 @@ enum { THREADS_MAX = 64 };
 #define LOOK_US 5000
 #define NAP_US 2000
 #define WORK_NS 300000ull
+#define YIELDS 20
 
 struct worker {
   _Alignas(64) _Atomic uint64_t last_ns;
@@ -39,17 +40,14 @@ static uint64_t now_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-/* A third of the threads sleep, a third yield, a third work and sleep. */
+/* All sleep now and then; a third yield between, a third work, so that there is time for others. */
 static void *work(void *arg) {
   struct worker *self = arg;
   int kind = (int)((self - workers) % 3);
   while (!is_over) {
     self->last_ns = now_ns();
     self->round_count++;
-    if (kind == 1) {
-      sched_yield();
-      continue;
-    }
+    for (int yields = kind == 1 ? YIELDS : 0; yields > 0; yields--) sched_yield();
     uint64_t end_ns = now_ns() + (kind == 2 ? WORK_NS : 0);
     while (now_ns() < end_ns) {
     }
