@@ -75,8 +75,9 @@ export function scxFault(facts: KernelFacts): string | undefined {
 
 /** What to do where there is no ghOSt, or none of a known version. */
 export const GHOST_CURE = "boot a kernel with ghOSt (github.com/google/ghost-kernel)";
-/** What to do where there is no sched_ext. */
-export const SCX_CURE = "boot a kernel with CONFIG_SCHED_CLASS_EXT=y (Linux 6.12 or later)";
+const SCX_KERNEL = "CONFIG_SCHED_CLASS_EXT=y (Linux 7.3 or later)";
+/** What to do where there is no sched_ext; it is older than the functions that agents need of it. */
+export const SCX_CURE = `boot a kernel with ${SCX_KERNEL}`;
 /** What to do where ghostfs is not mounted. */
 export const MOUNT_CURE = "mount it: `mount -t ghost ghost /sys/fs/ghost`";
 
@@ -113,8 +114,7 @@ export function chooseKernel(text: string, facts: KernelFacts): ChosenKernel | O
   }
   if (ghost_fault === undefined) return "ghost";
   if (scx_fault === undefined) return "scx";
-  const cure = "boot a kernel with ghOSt (github.com/google/ghost-kernel) or with " +
-    "CONFIG_SCHED_CLASS_EXT=y (Linux 6.12 or later)";
+  const cure = `boot a kernel with ghOSt (github.com/google/ghost-kernel) or with ${SCX_KERNEL}`;
   return new OperatingError(
     `${host} cannot run agents: ${ghost_fault}, ${scx_fault}`,
     `${cure}, or ${SIMULATE} --workload=simple_exp`,
