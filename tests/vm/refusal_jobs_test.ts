@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { JobContext } from "./job.ts";
 import { NPM_JOBS } from "./npm_job.ts";
 import { REFUSAL_JOBS } from "./refusal_jobs.ts";
+import { SCX_JOBS } from "./scx_jobs.ts";
 
 const CONTEXT: JobContext = {
   deno: "/deno",
@@ -88,4 +89,31 @@ Deno.test("scx_npm: both statuses, all threads' classes, and what is left are lo
   for (const [from, to] of wrong) {
     assertEquals(faultsOf(NPM, NPM_OUTPUT.replace(from, to)).length, 1, to);
   }
+});
+
+const REFUSED = [
+  "taken 1",
+  "taken_said a: another sched_ext scheduler is loaded: fifo; end it",
+  "taken_ops fifo",
+  "taken_doctor fail    taken by scheduler fifo (enabled)",
+  "uncapped 1",
+  "uncapped_said a: not permitted; run with CAP_BPF",
+  "uncapped_doctor fail    missing",
+  "uncapped_state disabled",
+  "loaded enabled",
+  "second 1",
+  "second_said a: one agent process at a time can have sched_ext",
+  "own 1",
+  "agent_status 0",
+  "after disabled",
+];
+
+Deno.test("scx_refusals: whatever agent or doctor does not say is a fault", () => {
+  const job = SCX_JOBS.find(({ name }) => name === "scx_refusals")!;
+  assertEquals(faultsOf(job, REFUSED.join("\n")), []);
+  for (const line of REFUSED.filter((one) => !one.startsWith("own"))) {
+    const without = REFUSED.filter((one) => one !== line).join("\n");
+    assert(faultsOf(job, without).length > 0, line);
+  }
+  assert(faultsOf(job, REFUSED.join("\n").replace("own 1", "own 0")).length > 0);
 });

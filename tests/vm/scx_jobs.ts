@@ -181,10 +181,13 @@ const SCX_REFUSALS: VmJob = {
 for i in $(seq 100); do grep -q ready /tmp/fifo && break; sleep 0.1; done
 "$programs/fifo_per_cpu_agent" $agent_flags 2>/tmp/said; echo "taken $?"
 sed 's/^/taken_said /' /tmp/said; echo "taken_ops $(cat /sys/kernel/sched_ext/root/ops)"
+"$programs/ghostctl" doctor | sed -n 's/^sched_ext  */taken_doctor /p'
 pkill -x sleep
 for i in $(seq 100); do [ "$(state)" = disabled ] && break; sleep 0.1; done
-setpriv --bounding-set=-bpf,-perfmon,-sys_admin "$programs/fifo_per_cpu_agent" $agent_flags \\
-  2>/tmp/said; echo "uncapped $?"; sed 's/^/uncapped_said /' /tmp/said
+uncapped() { setpriv --bounding-set=-bpf,-perfmon,-sys_admin "$@"; }
+uncapped "$programs/fifo_per_cpu_agent" $agent_flags 2>/tmp/said; echo "uncapped $?"
+sed 's/^/uncapped_said /' /tmp/said
+uncapped "$programs/ghostctl" doctor | sed -n 's/^CAP_BPF  */uncapped_doctor /p'
 echo "uncapped_state $(state)"
 start_agent
 echo "loaded $(state)"
@@ -198,6 +201,10 @@ stop_agent
       !words.test(fact(stdout, `${name}_said`) ?? ""),
       `${name}: it said ${JSON.stringify(fact(stdout, `${name}_said`))}`,
     ];
+    const foretells = (name: string, words: RegExp): [boolean, string] => [
+      !words.test(fact(stdout, `${name}_doctor`) ?? ""),
+      `${name}: the doctor said ${JSON.stringify(fact(stdout, `${name}_doctor`))}`,
+    ];
     const ends = (name: string): [boolean, string] => [
       fact(stdout, name) !== "1",
       `${name}: status ${fact(stdout, name)}`,
@@ -208,9 +215,11 @@ stop_agent
         ...faultsIf(
           ends("taken"),
           says("taken", /another sched_ext scheduler is loaded: fifo/),
+          foretells("taken", /^fail +taken by scheduler fifo/),
           [fact(stdout, "taken_ops") !== "fifo", "the other scheduler did not stay"],
           ends("uncapped"),
           says("uncapped", /CAP_BPF/),
+          foretells("uncapped", /^fail +missing/),
           [fact(stdout, "uncapped_state") !== "disabled", "uncapped: a scheduler is loaded"],
           ends("second"),
           says("second", /one agent process at a time/),
