@@ -116,6 +116,23 @@ Deno.test("a warm-up ends when the time per message no longer falls, or after 2 
   assertGreater(slow.duration_ns, 2e9);
 });
 
+Deno.test("a global policy has a second instance in its warm-up, for half a second at most", () => {
+  const { run, ports } = options(
+    LATEST_ABI,
+    fifoCentralized({ global_cpu: 1, preemption_time_slice_ns: 30_000 }),
+  );
+  warmUp(run, () => 0);
+  assertEquals(ports.length, 2);
+  assertGreater(ports[1].counts.commitGroup ?? 0, 1000);
+  let now_ns = 0;
+  warmUp(run, () => now_ns += 0.3e9);
+  assertEquals(ports.length, 4);
+  assert(ports[3].counts.commitGroup < ports[1].counts.commitGroup);
+  const one_cpu = options();
+  warmUp(one_cpu.run, () => 0);
+  assertEquals(one_cpu.ports.length, 1);
+});
+
 Deno.test("a policy that breaks at a message breaks in the warm-up, before it is online", () => {
   class Broken extends FifoPerCpuScheduler {
     override step(): Verdict {
