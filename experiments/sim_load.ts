@@ -8,7 +8,7 @@ import { block, run, type Script } from "../kernels/sim/actions.ts";
 import type { SimEnclave } from "../kernels/sim/enclave.ts";
 import { InvariantError } from "../lib/invariant.ts";
 import type { SimMachine } from "../kernels/sim/machine.ts";
-import type { SimThread } from "../kernels/sim/thread.ts";
+import type { SimThread, ThreadListener } from "../kernels/sim/thread.ts";
 import * as states from "../kernels/sim/thread.ts";
 import { Prng } from "../lib/prng.ts";
 import { CPU_MASK_WORD_COUNT } from "../lib/limits.ts";
@@ -72,7 +72,7 @@ export interface LoadProgress {
   readonly time_ns: number;
 }
 
-class SimLoadThread implements LoadThread {
+class SimLoadThread implements LoadThread, ThreadListener {
   declare readonly prng: Prng;
   declare private readonly run: SimLoadRun;
   declare private readonly thread: SimThread;
@@ -184,7 +184,7 @@ class SimLoadThread implements LoadThread {
     return this.#sid >= 0 && (this.run.hints?.client.isIdle(this.#sid) ?? false);
   }
 
-  /** What a thread does at the end of its script. */
+  /** See {@linkcode ThreadListener}. */
   end(): void {
     this.#has_ended = true;
     this.run.ended_count++;
@@ -254,7 +254,7 @@ export class SimLoadRun {
     this.machine.spawn(
       (thread) => {
         const self = new SimLoadThread(this, thread, parent);
-        thread.on_end = () => self.end();
+        thread.listener = self;
         made = self;
         return script(self);
       },

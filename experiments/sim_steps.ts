@@ -38,15 +38,18 @@ const WORK_NS = 50_000;
 /** What a call of futex costs. */
 const FUTEX_NS = 1_000;
 
+/** A list of a thread that needs none, which most threads do: nobody writes to this one. */
+const NONE_YET: never[] = [];
+
 /** One thread: where it is in its steps, and what they need to know of it. */
 class StepThread implements ActionSource {
   declare private readonly self: LoadThread;
   readonly #name: string;
   readonly #sibling: number = 0;
   readonly #is_root: boolean = false;
-  readonly #children: LoadThread[] = [];
+  #children: LoadThread[] = NONE_YET;
   /** Rounds left of each loop that it is in. */
-  readonly #rounds: number[] = [];
+  #rounds: number[] = NONE_YET;
   declare private node: StepNode | null;
   /** A step under way that is a script of its own. */
   #script: Script | null = null;
@@ -112,9 +115,10 @@ class StepThread implements ActionSource {
 
   /** The node behind one of a loop's. */
   #round(node: StepNode): StepNode | null {
-    const rounds = this.#rounds;
     const { code, count, depth } = node;
-    if (code === NODE_LOOP) rounds[depth] = count;
+    // A new list is as long as it must be; one that grows makes room for seventeen.
+    if (code === NODE_LOOP) this.#rounds = [...this.#rounds.slice(0, depth), count];
+    const rounds = this.#rounds;
     if (code === NODE_ROUND_END) rounds[depth]--;
     const goes_on = rounds[depth] > 0 && (count !== Infinity || !this.self.isStopped());
     // Beginning and end of a round have the round itself behind them.
@@ -217,6 +221,7 @@ class StepThread implements ActionSource {
   #start({ thread, count }: Extract<LoadStep, { kind: "fork" }>, sibling: number): void {
     const own_name = count === 1 ? thread.name : `${thread.name} ${sibling}`;
     const name = this.#is_root ? own_name : `${this.#name} ${own_name}`;
+    if (this.#children === NONE_YET) this.#children = [];
     this.#children.push(
       this.self.fork(name, (child) => {
         return new StepThread(child, { name, sibling, is_root: false }, thread);

@@ -88,9 +88,8 @@ export class Prng {
    * @returns 0 to n - 1.
    */
   below(n: number): number {
-    if (!Number.isSafeInteger(n) || n < 1) throw new RangeError(`below(${n}): n must be 1 or more`);
-    if (n < TWO_32) {
-      const divisor = n >>> 0;
+    const divisor = n >>> 0;
+    if (divisor === n && n !== 0) {
       let value = this.nextU32();
       if (value < divisor) {
         // The lowest 2^32 mod n numbers are drawn again, so that every remainder is as likely.
@@ -99,6 +98,7 @@ export class Prng {
       }
       return remainder(value, divisor);
     }
+    if (!Number.isSafeInteger(n) || n < 1) throw new RangeError(`below(${n}): n must be 1 or more`);
     const fair = TWO_53 - TWO_53 % n;
     for (;;) {
       const high = this.nextU32() >>> 11;

@@ -8,7 +8,6 @@ import * as abi_constants from "../../ffi/abi/constants.ts";
 import * as memory from "../../ffi/memory.ts";
 import * as transactions from "../../lib/transaction.ts";
 import type { SimAgent } from "./agent.ts";
-import type { Candidate } from "./commit_checks.ts";
 import * as checks from "./commit_checks.ts";
 import type { SimEnclave } from "./enclave.ts";
 import * as events from "./event_kinds.ts";
@@ -17,7 +16,8 @@ import type { SimCpu, SimThread } from "./thread.ts";
 import * as states from "./thread.ts";
 
 // Own copies: V8 compiles a module's own constants in, and looks imported ones up at each use.
-const { checkCommit } = checks;
+const { cpuFaults, gtidFaults, recordFaults, refusal, specialGtid, strangerFaults, taskFaults } =
+  checks;
 const { storeU64 } = memory;
 const {
   COMMIT_AT_FLAGS,
@@ -35,13 +35,10 @@ const {
   TXN_AGENT_BARRIER_WORD,
   TXN_COMMIT_TIME_WORD,
   TXN_CPU_SEQNUM_WORD,
-  TXN_CPU_WORD,
   TXN_FLAGS_WORD,
   TXN_GTID_WORD,
   TXN_OWNER_WORD,
   TXN_STATE_WORD,
-  TXN_TASK_BARRIER_WORD,
-  TXN_VERSION_WORD,
 } = abi_constants;
 const { TXN_STRIDE_WORDS } = transactions;
 const { EVENT_GREEDY, EVENT_RESCHED } = events;
@@ -62,28 +59,14 @@ export class Commits {
   declare private readonly enclave: SimEnclave;
   readonly #words: Int32Array = NO_WORDS;
   readonly #group: number[] = [];
-  declare private readonly candidate: Candidate;
+  /** False while a thread that is no agent commits. */
+  #is_permitted = true;
 
   /** Made by the enclave. */
   constructor(machine: SimMachine, enclave: SimEnclave) {
     this.machine = machine;
     this.enclave = enclave;
     this.#words = enclave.cpu_data;
-    this.candidate = {
-      version: 0,
-      record_cpu: 0,
-      run_flags: 0,
-      commit_flags: 0,
-      special: 0,
-      thread: undefined,
-      is_agent: false,
-      is_ours: false,
-      is_task_stale: false,
-      cpu: machine.cpus[0],
-      has_agent: false,
-      is_permitted: true,
-      is_agent_stale: false,
-    };
   }
 
   /** The verdict RUN_LOCAL; true if the agent gave its CPU away. */
@@ -126,9 +109,9 @@ export class Commits {
   /** A COMMIT_TXN call by a thread that is no agent. */
   commitFromOutside(cpu_id: number): void {
     if (cpu_id >= this.machine.cpus.length || !this.#claim(cpu_id)) return;
-    this.candidate.is_permitted = false;
+    this.#is_permitted = false;
     this.#commitAndInterrupt(this.machine.cpus[cpu_id], null, 1);
-    this.candidate.is_permitted = true;
+    this.#is_permitted = true;
   }
 
   /** The CPUs of a mask, the caller's own last. */
@@ -238,10 +221,10 @@ export class Commits {
 
   /** Validates a claimed transaction and does what it says. */
   #finish(cpu: SimCpu, caller: Caller, cost_ns: number): number {
-    this.#read(cpu);
-    const state = this.#validate(cpu, caller);
+    const thread = this.#target(cpu);
+    const state = this.#validate(cpu, thread, caller);
     this.#moveBarrier(cpu, state);
-    if (state === COMPLETE) this.#apply(cpu, cost_ns);
+    if (state === COMPLETE) this.#apply(cpu, thread, cost_ns);
     this.#setState(cpu.id, state);
     return state;
   }
@@ -250,7 +233,7 @@ export class Commits {
     const { agent } = cpu;
     if (agent === null) return;
     const { has_rule } = this.machine.options;
-    const flags = this.candidate.commit_flags;
+    const flags = this.#commitFlags(cpu.id);
     const moves = state === COMPLETE
       ? ((flags & ELIDE_AGENT_BARRIER_INC) === 0 || !has_rule("commit.elide_barrier_inc")) &&
         has_rule("commit.barrier_inc")
@@ -258,38 +241,37 @@ export class Commits {
     if (moves) agent.bumpBarrier();
   }
 
-  /** Reads a record into the candidate. */
-  #read(cpu: SimCpu): void {
-    const c = this.candidate;
+  /** The thread that a record names, if it names one. */
+  #target(cpu: SimCpu): SimThread | undefined {
     const words = this.#words;
-    const base = Math.imul(cpu.id, TXN_STRIDE_WORDS);
-    const flags = words[base + TXN_FLAGS_WORD];
-    const lo = words[base + TXN_GTID_WORD];
-    const hi = words[base + TXN_GTID_WORD + 1];
-    c.version = words[base + TXN_VERSION_WORD];
-    c.record_cpu = words[base + TXN_CPU_WORD];
-    c.run_flags = flags & 0xffff;
-    c.commit_flags = (flags >> 16) & 0xff;
-    c.special = specialGtid(lo, hi);
-    c.thread = c.special > 0 ? this.enclave.findAny(lo, hi) : undefined;
-    c.is_agent = c.special > 0 && c.thread === undefined && this.enclave.isAgentGtid(lo, hi);
+    const at = Math.imul(cpu.id, TXN_STRIDE_WORDS) + TXN_GTID_WORD;
+    const lo = words[at];
+    const hi = words[at + 1];
+    return specialGtid(lo, hi) > 0 ? this.enclave.findAny(lo, hi) : undefined;
   }
 
-  /** Holds the candidate, just read, against the checks. */
-  #validate(cpu: SimCpu, caller: Caller): number {
-    const c = this.candidate;
+  /** Holds a record and its target against the checks. */
+  #validate(cpu: SimCpu, thread: SimThread | undefined, caller: Caller): number {
     const words = this.#words;
     const enclave = this.enclave;
     const base = Math.imul(cpu.id, TXN_STRIDE_WORDS);
-    const { thread } = c;
-    c.cpu = cpu;
-    c.has_agent = cpu.enclave === enclave && cpu.agent !== null;
-    c.is_agent_stale = caller !== null && caller.cpu === cpu.id &&
+    const lo = words[base + TXN_GTID_WORD];
+    const hi = words[base + TXN_GTID_WORD + 1];
+    const special = specialGtid(lo, hi);
+    let faults = recordFaults(words, base, cpu, special);
+    if (thread === undefined) {
+      faults |= gtidFaults(special, special > 0 && enclave.isAgentGtid(lo, hi));
+    } else if (thread.enclave === enclave) {
+      faults |= taskFaults(words, base, cpu, thread, enclave.status.barrier(thread.status_index));
+    } else {
+      faults |= strangerFaults(thread);
+    }
+    const has_agent = cpu.enclave === enclave && cpu.agent !== null;
+    const is_agent_stale = caller !== null && caller.cpu === cpu.id &&
       words[base + TXN_AGENT_BARRIER_WORD] !== caller.barrier();
-    c.is_ours = thread !== undefined && thread.enclave === enclave;
-    c.is_task_stale = thread !== undefined && c.is_ours &&
-      words[base + TXN_TASK_BARRIER_WORD] !== enclave.status.barrier(thread.status_index);
-    return checkCommit(c, this.machine.options.has_rule);
+    const run_flags = words[base + TXN_FLAGS_WORD] & 0xffff;
+    faults |= cpuFaults(cpu, run_flags, has_agent, this.#is_permitted, is_agent_stale);
+    return faults === 0 ? COMPLETE : refusal(faults, this.machine.options.has_rule);
   }
 
   /** What a valid transaction that names no thread does to its CPU. */
@@ -306,13 +288,19 @@ export class Commits {
       ((run_flags & NEED_CPU_NOT_IDLE) !== 0 || !machine.options.has_rule("run.need_not_idle"));
   }
 
-  /** What a valid transaction does to its CPU; the candidate has been read from its record. */
-  #apply(cpu: SimCpu, cost_ns: number): void {
-    const { run_flags, special, thread } = this.candidate;
+  /** What a valid transaction does to its CPU. */
+  #apply(cpu: SimCpu, thread: SimThread | undefined, cost_ns: number): void {
+    const words = this.#words;
+    const base = Math.imul(cpu.id, TXN_STRIDE_WORDS);
+    const run_flags = words[base + TXN_FLAGS_WORD] & 0xffff;
     const machine = this.machine;
-    if (special <= 0) return this.#applySpecial(cpu, special, run_flags);
-    // Only mutants get further than this with a thread that cannot be latched.
-    if (thread === undefined || thread.enclave === null) return;
+    if (thread === undefined) {
+      const special = specialGtid(words[base + TXN_GTID_WORD], words[base + TXN_GTID_WORD + 1]);
+      // Only mutants get here with a gtid of nobody, or further with one that cannot be latched.
+      if (special <= 0) this.#applySpecial(cpu, special, run_flags);
+      return;
+    }
+    if (thread.enclave === null) return;
     if (thread.state === RUNNING && thread.cpu === cpu.id) {
       if (cpu.latched !== null) machine.messages.latchedPreempted(cpu);
       cpu.run_flags = run_flags;
@@ -326,9 +314,8 @@ export class Commits {
     cpu.latched_cost_ns = cost_ns;
     cpu.latched_flags = run_flags;
     cpu.commit_ns = machine.now_ns;
-    const at = Math.imul(cpu.id, TXN_STRIDE_WORDS) + TXN_CPU_SEQNUM_WORD;
-    this.#words[at] = ++cpu.seqnum;
-    this.#words[at + 1] = 0;
+    words[base + TXN_CPU_SEQNUM_WORD] = ++cpu.seqnum;
+    words[base + TXN_CPU_SEQNUM_WORD + 1] = 0;
   }
 
   #unlatch(thread: SimThread): void {
@@ -350,8 +337,8 @@ export class Commits {
       let state: number | undefined;
       if (this.#claim(cpu_id)) {
         const poisoned = failed && has_rule("sync.poison");
-        this.#read(this.machine.cpus[cpu_id]);
-        state = poisoned ? GHOST_TXN_POISONED : this.#validate(this.machine.cpus[cpu_id], agent);
+        const target = this.machine.cpus[cpu_id];
+        state = poisoned ? GHOST_TXN_POISONED : this.#validate(target, this.#target(target), agent);
       }
       if (state !== COMPLETE) failed = true;
       states.push(state);
@@ -364,9 +351,8 @@ export class Commits {
       const target = this.machine.cpus[cpu_id];
       const state = states[index];
       if (state === undefined) return;
-      this.#read(target);
       this.#moveBarrier(target, state);
-      if (state === COMPLETE) this.#apply(target, costs.remote_target_ns);
+      if (state === COMPLETE) this.#apply(target, this.#target(target), costs.remote_target_ns);
       this.#setState(cpu_id, state);
       if (has_rule("sync.release")) {
         this.#words[Math.imul(cpu_id, TXN_STRIDE_WORDS) + TXN_OWNER_WORD] = SYNC_GROUP_NOT_OWNED;
@@ -386,16 +372,8 @@ export class Commits {
       const state = states[index];
       if (state === undefined) return;
       const shown = state === COMPLETE && whole ? GHOST_TXN_POISONED : state;
-      this.#read(this.machine.cpus[cpu_id]);
       if (shown !== COMPLETE) this.#moveBarrier(this.machine.cpus[cpu_id], shown);
       this.#setState(cpu_id, shown);
     });
   }
-}
-
-/** A gtid if it is 0 or negative (−3 for all below −2), else 1. */
-function specialGtid(lo: number, hi: number): number {
-  if (lo === 0 && hi === 0) return 0;
-  if (hi >= 0) return 1;
-  return hi === -1 && lo < 0 && lo > -3 ? lo : -3;
 }

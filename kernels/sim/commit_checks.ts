@@ -36,40 +36,14 @@ const {
   NEED_CPU_NOT_IDLE,
   RTLA_ON_IDLE,
   RUN_FLAGS_ALL,
+  TXN_CPU_WORD,
+  TXN_FLAGS_WORD,
+  TXN_TASK_BARRIER_WORD,
+  TXN_VERSION_WORD,
 } = abi_constants;
 const { DEAD, LATCHED, MODE_AGENT, MODE_DEFAULT, MODE_GHOST, READY, RUNNING } = states;
 
 const BOTH_BARRIER_FLAGS = ELIDE_AGENT_BARRIER_INC | INC_AGENT_BARRIER_ON_FAILURE;
-
-/** A claimed transaction and what it is about; one object serves all commits of an enclave. */
-export interface Candidate {
-  /** `ghost_txn.version`. */
-  version: number;
-  /** `ghost_txn.cpu`. */
-  record_cpu: number;
-  /** `ghost_txn.run_flags`. */
-  run_flags: number;
-  /** `ghost_txn.commit_flags`. */
-  commit_flags: number;
-  /** The gtid if it is 0 or negative and names no thread, else 1. */
-  special: number;
-  /** The target, dead ones included while their status word is not freed. */
-  thread: SimThread | undefined;
-  /** The target's gtid is that of an agent. */
-  is_agent: boolean;
-  /** The target is in the enclave. */
-  is_ours: boolean;
-  /** `ghost_txn.task_barrier` is not that of the target. */
-  is_task_stale: boolean;
-  /** CPU of the record. */
-  cpu: SimCpu;
-  /** The CPU has an agent of the enclave. */
-  has_agent: boolean;
-  /** The kernel itself commits, or an agent does. */
-  is_permitted: boolean;
-  /** A local commit whose agent barrier moved on. */
-  is_agent_stale: boolean;
-}
 
 /** One check. */
 interface Check {
@@ -135,12 +109,19 @@ const CHECKS: readonly Check[] = [
   { rule: "commit.agent_barrier", state: GHOST_TXN_AGENT_STALE },
 ];
 
-/** Checks of the record itself that it does not pass. */
-function recordFaults(c: Candidate): number {
-  const { run_flags, commit_flags, special } = c;
+/** Checks of the record itself that it does not pass; `special` as in {@linkcode specialGtid}. */
+export function recordFaults(
+  words: Int32Array,
+  base: number,
+  cpu: SimCpu,
+  special: number,
+): number {
+  const flags = words[base + TXN_FLAGS_WORD];
+  const run_flags = flags & 0xffff;
+  const commit_flags = (flags >> 16) & 0xff;
   let faults = 0;
-  if (c.version !== 0) faults |= 1 << VERSION;
-  if (c.record_cpu !== c.cpu.id) faults |= 1 << CPU_MATCH;
+  if (words[base + TXN_VERSION_WORD] !== 0) faults |= 1 << VERSION;
+  if (words[base + TXN_CPU_WORD] !== cpu.id) faults |= 1 << CPU_MATCH;
   if (run_flags !== 0) {
     if ((run_flags & ~RUN_FLAGS_ALL) !== 0) faults |= 1 << RUN_FLAGS_KNOWN;
     if ((run_flags & RTLA_ON_IDLE) !== 0 && special < 0) faults |= 1 << ON_IDLE;
@@ -151,31 +132,39 @@ function recordFaults(c: Candidate): number {
   if ((commit_flags & ~COMMIT_FLAGS_ALL) !== 0) faults |= 1 << COMMIT_FLAGS_KNOWN;
   if ((commit_flags & COMMIT_AT_FLAGS) === COMMIT_AT_FLAGS) faults |= 1 << ONE_COMMIT_POINT;
   if ((commit_flags & BOTH_BARRIER_FLAGS) === BOTH_BARRIER_FLAGS) faults |= 1 << ONE_BARRIER_FLAG;
-  if (!c.cpu.online) faults |= 1 << CPU_ONLINE;
+  if (!cpu.online) faults |= 1 << CPU_ONLINE;
   return faults;
 }
 
-/** Checks of the target that it does not pass. */
-function targetFaults(c: Candidate): number {
-  const { thread, special } = c;
-  if (thread !== undefined) return c.is_ours ? taskFaults(c, thread) : strangerFaults(thread);
+/** Checks of a target that is no thread. */
+export function gtidFaults(special: number, is_agent: boolean): number {
   let faults = 0;
-  if (special === GHOST_AGENT_GTID || c.is_agent) faults |= 1 << TARGET_AGENT;
-  if (special > 0 && !c.is_agent) faults |= 1 << TARGET_UNKNOWN;
+  if (special === GHOST_AGENT_GTID || is_agent) faults |= 1 << TARGET_AGENT;
+  if (special > 0 && !is_agent) faults |= 1 << TARGET_UNKNOWN;
   if (special < GHOST_IDLE_GTID) faults |= 1 << TARGET_RESERVED;
   return faults;
 }
 
-/** A thread of the enclave. */
-function taskFaults(c: Candidate, thread: SimThread): number {
+/**
+ * Checks of a target that is a thread of the enclave.
+ *
+ * @param barrier Barrier of its status word.
+ */
+export function taskFaults(
+  words: Int32Array,
+  base: number,
+  cpu: SimCpu,
+  thread: SimThread,
+  barrier: number,
+): number {
   const { state } = thread;
   let faults = 0;
   if (thread.gated || thread.new_pending) faults |= 1 << TARGET_GATED;
-  if (c.is_task_stale) faults |= 1 << TASK_BARRIER;
+  if (words[base + TXN_TASK_BARRIER_WORD] !== barrier) faults |= 1 << TASK_BARRIER;
   if (state === READY) return faults;
   if (state === RUNNING) {
-    const may_stay = (c.commit_flags & ALLOW_TASK_ONCPU) !== 0 && thread.cpu === c.cpu.id;
-    if (!may_stay) faults |= 1 << ON_CPU;
+    const stays = ((words[base + TXN_FLAGS_WORD] >> 16) & ALLOW_TASK_ONCPU) !== 0;
+    if (!stays || thread.cpu !== cpu.id) faults |= 1 << ON_CPU;
   } else if (state !== LATCHED) {
     faults |= 1 << RUNNABLE;
     if (state === DEAD) faults |= 1 << TARGET_DEAD;
@@ -183,8 +172,8 @@ function taskFaults(c: Candidate, thread: SimThread): number {
   return faults;
 }
 
-/** A thread that has left the enclave or was never in it. */
-function strangerFaults(thread: SimThread): number {
+/** Checks of a target that has left the enclave or was never in it. */
+export function strangerFaults(thread: SimThread): number {
   let faults = 0;
   if (thread.gated || thread.new_pending) faults |= 1 << TARGET_GATED;
   if (thread.state === DEAD) return faults | (1 << TARGET_DEAD);
@@ -192,39 +181,49 @@ function strangerFaults(thread: SimThread): number {
   return faults | (1 << TARGET_NOT_GHOST);
 }
 
-/** Checks of the CPU and of the caller that it does not pass. */
-function cpuFaults(c: Candidate): number {
-  const { cpu } = c;
+/**
+ * Checks of the CPU and of the caller.
+ *
+ * @param has_agent The CPU has an agent of the enclave.
+ * @param is_permitted The kernel itself commits, or an agent does.
+ * @param is_agent_stale It is a local commit, and the agent's barrier has moved on.
+ */
+export function cpuFaults(
+  cpu: SimCpu,
+  run_flags: number,
+  has_agent: boolean,
+  is_permitted: boolean,
+  is_agent_stale: boolean,
+): number {
   let faults = 0;
-  if (!c.has_agent) faults |= 1 << NO_AGENT;
-  if (!c.is_permitted) faults |= 1 << PERMITTED;
-  const keeps_task = (c.run_flags & DO_NOT_PREEMPT) !== 0;
+  if (!has_agent) faults |= 1 << NO_AGENT;
+  if (!is_permitted) faults |= 1 << PERMITTED;
+  const keeps_task = (run_flags & DO_NOT_PREEMPT) !== 0;
   if (keeps_task && cpu.mode === MODE_GHOST) faults |= 1 << DO_NOT_PREEMPT_CHECK;
   // A thread that waits behind a running agent refuses nothing: it gets the CPU before the task.
   const is_behind = cpu.waiting.length > 0 && cpu.mode !== MODE_AGENT;
   if (cpu.mode === MODE_DEFAULT || is_behind) faults |= 1 << CPU_AVAILABLE;
-  if (c.is_agent_stale) faults |= 1 << AGENT_BARRIER;
+  if (is_agent_stale) faults |= 1 << AGENT_BARRIER;
   return faults;
 }
 
 /**
- * Holds a transaction against the checks.
+ * The state that checks which a transaction did not pass make: that of the first whose rule is in
+ * force.
  *
- * @param candidate The transaction.
+ * @param faults The checks as a set of bits.
  * @param has_rule Whether the kernel has a rule.
- * @returns GHOST_TXN_COMPLETE, or the state of the first check that it does not pass.
+ * @returns GHOST_TXN_COMPLETE if the kernel lacks all these rules.
  */
-export function checkCommit(
-  candidate: Candidate,
-  has_rule: (name: RuleName) => boolean,
-): number {
-  const faults = recordFaults(candidate) | targetFaults(candidate) | cpuFaults(candidate);
-  return faults === 0 ? GHOST_TXN_COMPLETE : refusal(faults, has_rule);
-}
-
-/** The state that a set of faults makes: that of the first one whose rule is in force. */
-function refusal(faults: number, has_rule: (name: RuleName) => boolean): number {
+export function refusal(faults: number, has_rule: (name: RuleName) => boolean): number {
   const broken = CHECKS.filter(({ rule }, bit) => ((faults >> bit) & 1) !== 0 && has_rule(rule));
   const decisive = has_rule("commit.order") ? broken[0] : broken.at(-1);
   return decisive === undefined ? GHOST_TXN_COMPLETE : decisive.state;
+}
+
+/** A gtid if it is 0 or negative (−3 for all below −2), else 1. */
+export function specialGtid(lo: number, hi: number): number {
+  if (lo === 0 && hi === 0) return 0;
+  if (hi >= 0) return 1;
+  return hi === -1 && lo < 0 && lo > -3 ? lo : -3;
 }

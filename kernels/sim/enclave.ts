@@ -67,7 +67,8 @@ export class SimEnclave implements EnclaveControl {
   declare private readonly abi: Abi;
   readonly #queues = new Map<number, SimQueue>();
   readonly #tunables = new Map<string, number>();
-  readonly #word_owner = new Map<number, SimThread>();
+  /** Threads by status word. */
+  readonly #word_owners: (SimThread | null)[] = [];
   #cpus: number[] = [];
   #default_queue: SimQueue | null = null;
   #online = false;
@@ -287,12 +288,12 @@ export class SimEnclave implements EnclaveControl {
     if (this.#gone() < 0) return -ENODEV;
     if (!this.status.isAllocated(index)) return this.#rule("sw.free_bad_index") ? -ENOENT : 0;
     if (!this.status.canFree(index)) return this.#rule("sw.free_in_use") ? -EINVAL : 0;
-    const thread = this.#word_owner.get(index);
+    const thread = this.#word_owners[index] ?? null;
     const gated = (this.status.flags(index) & GHOST_SW_TASK_MSG_GATED) !== 0;
-    this.#word_owner.delete(index);
+    this.#word_owners[index] = null;
     this.status.free(index);
     const is_last_stay = thread?.departed_from === this && thread.departed_index === index;
-    if (thread !== undefined && is_last_stay) {
+    if (thread !== null && is_last_stay) {
       thread.departed_index = -1;
       if (gated && thread.gated) {
         thread.gated = false;
@@ -363,7 +364,7 @@ export class SimEnclave implements EnclaveControl {
     thread.queue = this.#default_queue;
     thread.new_pending = true;
     this.tasks.set(thread.tid, thread);
-    this.#word_owner.set(index, thread);
+    this.#word_owners[index] = thread;
     this.status.setRuntimeNs(index, thread.runtime_ns);
   }
 
@@ -414,7 +415,7 @@ export class SimEnclave implements EnclaveControl {
     this.#drop(thread);
     if (is_unheard_of) {
       // User space never learned of this word and could not free it; an older one still waits.
-      this.#word_owner.delete(index);
+      this.#word_owners[index] = null;
       this.status.free(index);
     } else {
       thread.departed_index = index;

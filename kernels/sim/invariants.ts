@@ -35,7 +35,7 @@ function broken(machine: SimMachine, text: string): never {
 export function checkEvent(machine: SimMachine, kind: number, a: number): void {
   switch (kind) {
     case EVENT_WAKE:
-      return checkThreadEvent(machine, machine.threads[a - machine.first_tid]);
+      return checkWoken(machine, machine.threads[a - machine.first_tid]);
     case EVENT_AGENT_WAKE:
     case EVENT_RESCHED:
     case EVENT_SLICE_END:
@@ -49,23 +49,25 @@ export function checkEvent(machine: SimMachine, kind: number, a: number): void {
   }
 }
 
-/** {@linkcode checkEvent} for an event that was about a thread. */
-export function checkThreadEvent(machine: SimMachine, thread: SimThread): void {
+function checkWoken(machine: SimMachine, thread: SimThread): void {
+  checkThreadEvent(machine, thread, machine.cpus[thread.cpu]);
+}
+
+/**
+ * {@linkcode checkEvent} for an event that was about a thread.
+ *
+ * @param cpu The thread's CPU when the event began; it may have been moved since.
+ */
+export function checkThreadEvent(machine: SimMachine, thread: SimThread, cpu: SimCpu): void {
   checkThread(machine, thread);
-  checkCpuEvent(machine, machine.cpus[thread.cpu]);
+  if (thread.cpu !== cpu.id) checkCpu(machine, machine.cpus[thread.cpu]);
+  checkCpuEvent(machine, cpu);
 }
 
 /** {@linkcode checkEvent} for an event that was about a CPU. */
 export function checkCpuEvent(machine: SimMachine, cpu: SimCpu): void {
-  if (machine.own_cpu >= 0) {
-    const own = machine.cpus[machine.own_cpu];
-    machine.own_cpu = -1;
-    if (own.is_touched) {
-      own.is_touched = false;
-      if (own !== cpu) checkCpu(machine, own);
-    }
-  }
-  if (!cpu.is_touched) checkCpu(machine, cpu);
+  cpu.is_touched = false;
+  checkCpu(machine, cpu);
   if (machine.touched_count > 0) checkTouched(machine);
 }
 
@@ -119,8 +121,8 @@ export function checkCpu(machine: SimMachine, cpu: SimCpu): void {
     broken(machine, `CPU ${cpu.id}: latched thread ${cpu.latched.tid} is not latched`);
   }
   const times = cpu.mode_ns;
-  const accounted_ns = times[0] + times[1] + times[2] + times[3] + machine.now_ns - cpu.since_ns;
-  if (accounted_ns !== machine.now_ns) broken(machine, `CPU ${cpu.id}: time does not add up`);
+  const accounted_ns = times[0] + times[1] + times[2] + times[3];
+  if (accounted_ns !== cpu.since_ns) broken(machine, `CPU ${cpu.id}: time does not add up`);
   checkForgotten(machine, cpu);
 }
 

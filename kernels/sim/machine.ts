@@ -85,8 +85,8 @@ export class SimMachine {
   declare readonly touched: Int32Array;
   /** Number of these CPUs. */
   touched_count = 0;
-  /** The CPU that the present event is about: it is checked anyway, and not in the list; or −1. */
-  own_cpu: number = -1;
+  /** The CPU that the present event is about counts as touched and is not in the list; or −1. */
+  #own_cpu = -1;
   /** Fault points that act on threads. */
   declare readonly injector: FaultInjector;
   /** Enclave of each queue that is open; a queue's number is unique on the machine. */
@@ -203,10 +203,9 @@ export class SimMachine {
     if (this.#nesting < NESTING_MAX) {
       this.#nesting++;
       // What happens meanwhile is an event of its own.
-      const own = this.cpus[this.own_cpu];
-      this.own_cpu = -1;
-      if (own !== undefined && own.is_touched) this.touched[this.touched_count++] = own.id;
+      if (this.#own_cpu >= 0) this.touched[this.touched_count++] = this.#own_cpu;
       while (this.events.next_ns <= until) this.#handle(1);
+      this.#own_cpu = -1;
       this.#nesting--;
     }
     if (until > this.now_ns) this.now_ns = until;
@@ -231,9 +230,10 @@ export class SimMachine {
       // Nearly all events: apart from the others, so that they are told apart once.
       if (kind === EVENT_SEGMENT_END) {
         const thread = this.threads[a - FIRST_TID];
-        this.#own(this.cpus[thread.cpu]);
-        this.#segmentEnd(thread, b);
-        checkThreadEvent(this, thread);
+        const cpu = this.cpus[thread.cpu];
+        this.#own(cpu);
+        this.#segmentEnd(cpu, thread, b);
+        checkThreadEvent(this, thread, cpu);
       } else if (kind === EVENT_AGENT_STEP) {
         const cpu = this.cpus[a];
         this.#own(cpu);
@@ -243,14 +243,16 @@ export class SimMachine {
         this.#handleRare(kind, a, b);
         checkEvent(this, kind, a);
       }
+      this.#own_cpu = -1;
       if (this.live_count === 0) break;
     }
     return left;
   }
 
-  /** The present event is about a CPU; one that is in the list already stays there. */
+  /** The present event is about a CPU, which will be checked; one that is in the list stays there. */
   #own(cpu: SimCpu): void {
-    if (!cpu.is_touched) this.own_cpu = cpu.id;
+    this.#own_cpu = cpu.is_touched ? -1 : cpu.id;
+    cpu.is_touched = true;
   }
 
   #handleRare(kind: number, a: number, b: number): void {
@@ -286,9 +288,8 @@ export class SimMachine {
     }
   }
 
-  #segmentEnd(thread: SimThread, generation: number): void {
+  #segmentEnd(cpu: SimCpu, thread: SimThread, generation: number): void {
     if (generation !== thread.event_generation || thread.state !== RUNNING) return;
-    const cpu = this.cpus[thread.cpu];
     this.account(thread);
     if (thread.remaining_ns !== 0) throw new InvariantError(`thread ${thread.tid} ended early`);
     continueScript(this, cpu, thread);
@@ -347,7 +348,7 @@ export class SimMachine {
     if (cpu.is_touched) return;
     cpu.is_touched = true;
     // Numbers: a list of objects would cost the collector's write barrier at each change.
-    if (cpu.id !== this.own_cpu) this.touched[this.touched_count++] = cpu.id;
+    this.touched[this.touched_count++] = cpu.id;
   }
 
   #setMode(cpu: SimCpu, mode: CpuMode, thread: SimThread | null): void {

@@ -47,7 +47,7 @@ Deno.test("a source of actions is a script like a generator, and its end is told
     () => ({ nextAction: () => actions.shift() ?? SCRIPT_END }),
     "t",
   );
-  thread.on_end = () => end_count++;
+  thread.listener = { end: () => end_count++ };
   machine.runUntil(Infinity);
   assertEquals([thread.runtime_ns, machine.live_count, end_count], [7 * MS, 0, 1]);
 });

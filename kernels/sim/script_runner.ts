@@ -76,7 +76,7 @@ function nextAction(thread: SimThread): number {
     const result = script.next();
     if (result.done !== true) return result.value;
   }
-  thread.on_end?.();
+  thread.listener?.end();
   return SCRIPT_END;
 }
 
@@ -145,7 +145,7 @@ export function finishExit(machine: SimMachine, thread: SimThread): void {
   thread.setState(DEAD);
   thread.script = undefined;
   thread.source = null;
-  thread.on_end = null;
+  thread.listener = null;
   machine.live_count--;
   const { enclave } = thread;
   if (enclave === null) return;

@@ -40,6 +40,12 @@ const NEXT_STATES: readonly number[] = [
   0,
 ];
 
+/** Who wants to know what becomes of a thread; an object, since a closure would be one more. */
+export interface ThreadListener {
+  /** The thread's script is over. */
+  end(): void;
+}
+
 /** A scripted thread. */
 export class SimThread {
   /** Thread id. */
@@ -52,8 +58,8 @@ export class SimThread {
   declare script: Script | undefined;
   /** What it does instead of a script, or null. */
   source: ActionSource | null = null;
-  /** Called when the script is over, as its last statement would be. */
-  on_end: (() => void) | null = null;
+  /** Told when the script is over, as by its last statement. */
+  listener: ThreadListener | null = null;
   /** For timelines and messages. */
   declare readonly name: string;
   /** See {@linkcode ThreadState}; changed by {@linkcode setState} only. */
