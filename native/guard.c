@@ -189,6 +189,16 @@ static bool is_to_destroy(void)
     return strcmp(guard.config.on_crash, "destroy") == 0;
 }
 
+/* Notes how the agent ended: kind, process, time in ms since 1970, and what happened. */
+static void note_end(const char *kind, const char *what)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    long long time_ms = time.tv_sec * 1000ll + time.tv_nsec / 1000000;
+    snprintf(guard.end_text, sizeof guard.end_text, ":%s:%d:%lld:%.200s", kind, guard.agent.pid,
+             time_ms, what);
+}
+
 /* The agent is dead and has not settled matters itself. Returns if another one was started. */
 static void act(const char *what, int status, bool is_dumped)
 {
@@ -203,7 +213,10 @@ static void act(const char *what, int status, bool is_dumped)
     } else if (guard.stop_count > 0) {
         say("%s; %s is left", what, enclave_name());
     } else if (!enclave_stays()) {
-        say("%s; %s is gone", what, enclave_name());
+        char text[400];
+        snprintf(text, sizeof text, "%s; %s is gone", what, enclave_name());
+        say("%s", text);
+        note_end("destroyed", text);
     } else if (strcmp(on_crash, "leave") == 0) {
         say("%s; %s is left without agents, --enclave takes it over", what, enclave_name());
     } else if (may_restart()) {
@@ -220,16 +233,6 @@ static void act(const char *what, int status, bool is_dumped)
         start_dump(guard.agent.board_fd, guard.end_text);
     await_dump();
     exit(guard.stop_count > 1 ? EXIT_INTERRUPTED : status);
-}
-
-/* Notes how the agent ended: kind, process, time in ms since 1970, and what happened. */
-static void note_end(const char *kind, const char *what)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    long long time_ms = time.tv_sec * 1000ll + time.tv_nsec / 1000000;
-    snprintf(guard.end_text, sizeof guard.end_text, ":%s:%d:%lld:%.200s", kind, guard.agent.pid,
-             time_ms, what);
 }
 
 /* The agent has ended with a status of waitpid. */

@@ -213,6 +213,7 @@ Deno.test("an enclave that was destroyed from outside is not taken again", async
     const ended = await guarded.started.ended();
     assertEquals(ended.code, 1);
     assertMatch(lastWord(ended), /; \/.* is gone$/);
+    assertMatch(ended.stdout, /^end destroyed of \d+: .*; \/.* is gone$/m);
     assertEquals(pidsOf(ended.stdout).length, 1);
     await Deno.writeTextFile(`${guarded.folder}/ctl`, "");
   });

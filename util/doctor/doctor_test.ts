@@ -243,6 +243,12 @@ Deno.test("the agents of 512 CPUs take more than their Workers: queues and share
   assertStringIncludes(found(4600).found, "512 agents take about 4533 MiB");
 });
 
+Deno.test("a kernel without swap swaps nothing, and a host without /proc is told to mount it", () => {
+  const none = reportOf(STOCK, { "/proc/swaps": undefined });
+  assertEquals(checkOf("swap", none).status, "ok");
+  assertEquals(checkOf("swap", reportOf({})).cure, "mount proc on /proc");
+});
+
 Deno.test("swap is a warning unless a cgroup above closes it", () => {
   const swaps = { "/proc/swaps": "Filename\tType\n/dev/sda2 partition 1 0 -2\n" };
   const open = checkOf("swap", reportOf(STOCK, swaps));

@@ -143,6 +143,9 @@ function cgroupDirs(read: ReadText): string[] {
 /** Swap: V8's heap cannot be locked, so only the lack of swap keeps it in memory. */
 export function checkSwap(host: Host): Check {
   const text = host.read("/proc/swaps");
+  if (text === undefined && host.read("/proc/meminfo") !== undefined) {
+    return ok("swap", "none: this kernel has no CONFIG_SWAP");
+  }
   if (text === undefined) return warn("swap", "unknown", "mount proc on /proc");
   const devices = text.split("\n").slice(1).map((line) => line.split(/\s/)[0]).filter(Boolean);
   if (devices.length === 0) return ok("swap", "none");
