@@ -172,7 +172,7 @@ const SCX_SIMPLE_EXP: VmJob = {
 const SCX_REFUSALS: VmJob = {
   name: "scx_refusals",
   summary: "a taken sched_ext, missing capabilities and the agent's own tree are refused in a line",
-  timeout_s: 240,
+  timeout_s: 300,
   is_packed: true,
   is_scx: true,
   script: (context) =>
