@@ -76,7 +76,7 @@ export function scxFault(facts: KernelFacts): string | undefined {
 /** What to do where there is no ghOSt, or none of a known version. */
 export const GHOST_CURE = "boot a kernel with ghOSt (github.com/google/ghost-kernel)";
 const SCX_KERNEL = "CONFIG_SCHED_CLASS_EXT=y (Linux 7.3 or later)";
-/** What to do where there is no sched_ext; it is older than the functions that agents need of it. */
+/** What to do where there is no sched_ext, which is older than what agents need of it. */
 export const SCX_CURE = `boot a kernel with ${SCX_KERNEL}`;
 /** What to do where ghostfs is not mounted. */
 export const MOUNT_CURE = "mount it: `mount -t ghost ghost /sys/fs/ghost`";
