@@ -29,6 +29,7 @@ export class LoadHints {
   readonly #client: PrioTableClient;
   readonly #kernel: KernelView["kind"];
   readonly #item = new SchedItem();
+  readonly #told = new Set<number>();
   #next_sid = 0;
 
   /**
@@ -70,7 +71,18 @@ export class LoadHints {
     item.flags = SCHED_ITEM_RUNNABLE;
     item.deadline_ns = loadShim().clockMonotonicNs() + deadline_ns;
     this.#client.setSchedItem(sid, item);
+    this.#told.add(sid);
     return 0;
+  }
+
+  /** True if the thread of a row has said that it has work, and later that it has none. */
+  hasRested(sid: number): boolean {
+    return this.#told.has(sid) && this.#client.isIdle(sid);
+  }
+
+  /** Gives the thread of a row work. */
+  markRunnable(sid: number): void {
+    this.#client.markRunnable(sid);
   }
 
   /** Ends the table. */

@@ -163,16 +163,18 @@ const EDF_SUB_TESTS = [
   "TaskDepartedMany",
 ];
 
-function edfLoad(kernel: string): string {
-  return `"$programs/ghostctl" simple_edf --kernel=${kernel} >"$work/edf" 2>&1
-echo "edf_status $?"; sed 's/^/edf: /' "$work/edf"`;
+function edfLoad(kernel: string, run: string): string {
+  return `timeout 300 "$programs/ghostctl" simple_edf --kernel=${kernel} >"$work/edf" 2>&1
+echo "edf_status $?"; sed 's/^/edf: /' "$work/edf"
+timeout 300 ${run} tests/vm/edf_cases.ts ${kernel}; echo "edf_cases_status $?"`;
 }
 
 function hintsScript({ deno, std_flags }: JobContext, kernel: string): string {
-  const run = [deno, "run", "-A", "--no-prompt", "--no-check", ...std_flags].map(shellWord);
+  const run = [deno, "run", "-A", "--no-prompt", "--no-check", ...std_flags].map(shellWord)
+    .join(" ");
   const runs = HINTED.map(([program, cpus, hint]) => {
-    const service = `${run.join(" ")} tests/vm/hinted_service.ts ${kernel} ${hint}`;
-    const load = program === "agent_exp" ? edfLoad(kernel) : "";
+    const service = `${run} tests/vm/hinted_service.ts ${kernel} ${hint}`;
+    const load = program === "agent_exp" ? edfLoad(kernel, run) : "";
     const body = `timeout 240 ${service}; echo "service_status $?"\n${load}`;
     return withAgent(kernel, program, cpus, body);
   });
@@ -191,6 +193,9 @@ function judgeHints(stdout: string): Verdict {
       [count("idle_ran 0") !== HINTED.length, "threads ran that had no work"],
       [count(HINTED_ORDER) !== HINTED.length, `not in the order of their hints: ${orders}`],
       [count("service_status 0") !== HINTED.length, "the service failed"],
+      ...stdout.split("\n").filter((line) => /^FAIL {2}edf_test/.test(line))
+        .map((line): [boolean, string] => [true, line]),
+      [!/^cases 5 passed, 0 failed$/m.test(stdout), "not every case of edf_test passed"],
       [fact(stdout, "edf_status") !== "0", "simple_edf failed"],
       [
         EDF_SUB_TESTS.some((name) => !stdout.includes(`edf: ${name}\n`)),
@@ -204,15 +209,20 @@ function judgeHints(stdout: string): Verdict {
   };
 }
 
-const GHOST_HINTS: VmJob = {
-  name: "ghost_hints",
-  summary: "threads run when their service says so, in its order: TypeScript and C clients",
-  timeout_s: 900,
-  is_packed: true,
-  is_ghost: true,
-  script: (context) => `${prelude(context)}${hintsScript(context, "ghost")}`,
-  judge: ({ stdout }) => judgeHints(stdout),
-};
+/** Threads run when their service says so, in its order; upstream's edf_test. */
+function hintsJob(kernel: "ghost" | "scx"): VmJob {
+  return {
+    name: `${kernel}_hints`,
+    summary: "threads run when their service says so, in its order; simple_edf, edf_test",
+    timeout_s: 1500,
+    is_packed: true,
+    is_ghost: kernel === "ghost",
+    is_scx: kernel === "scx",
+    is_soak: kernel === "scx",
+    script: (context) => `${prelude(context)}${hintsScript(context, kernel)}`,
+    judge: ({ stdout }) => judgeHints(stdout),
+  };
+}
 
 /** One job per agent on a ghOSt kernel, and one of hints. */
 export const GHOST_GLOBAL_JOBS: readonly VmJob[] = [
@@ -225,13 +235,13 @@ export const GHOST_GLOBAL_JOBS: readonly VmJob[] = [
     script: (context) => `${prelude(context, `ghostctl ${agent.program}`)}${script(agent)}`,
     judge: ({ stdout }) => judge(stdout),
   })),
-  GHOST_HINTS,
+  hintsJob("ghost"),
 ];
 
 const SCX_THREADS = 24;
 const SCX_RUNS = 2;
 
-/** Loads, Ctrl-C, and a kill; sched_ext has neither hand-over nor a wanted global CPU. */
+/** Loads, a wanted global CPU, Ctrl-C, and a kill; sched_ext has no hand-over of an enclave. */
 function scxScript({ programs, scx }: JobContext, { program, cpus, flags }: GlobalAgent): string {
   return `programs=${shellWord(programs)} scx=${shellWord(scx)} work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -246,10 +256,24 @@ start_agent() {
   echo "loaded $(state)"
 }
 end_agent() { wait $guard; echo "agent_status $?"; sed 's/^/agent: /' "$work/agent"; }
+cpu_times() { cat /proc/$(pgrep -P $guard | head -1)/task/*/stat | sed 's/(.*)/x/'; }
+# the CPU of the thread that spins
+role() {
+  cpu_times >"$work/before"; sleep 1; cpu_times >"$work/after"
+  awk 'FNR == NR { used[$1] = $14 + $15; next }
+    $14 + $15 - used[$1] >= most { most = $14 + $15 - used[$1]; cpu = $39 }
+    END { print cpu }' "$work/before" "$work/after"
+}
 start_agent
 timeout 120 "$programs/ghostctl" run -- sh -c \\
   'for run in $(seq ${SCX_RUNS}); do "$0" phases ${SCX_THREADS} 5 || exit 1; done' "$scx/scx_load"
 echo "load_status $?"
+global_cpu=$(role); echo "role $global_cpu"; begin=$(date +%s%N)
+timeout 60 taskset -c $global_cpu sh -c '${WANTS_CPU}'; echo "wanted_status $?"
+echo "wanted_ms $(( ($(date +%s%N) - begin) / 1000000 ))"
+echo "role $(role)"
+timeout 400 "$programs/ghostctl" simple_exp --kernel=scx --timeout 300 >/tmp/exp 2>&1
+echo "exp_status $?"; sed 's/^/exp: /' /tmp/exp
 kill -INT $guard; end_agent; echo "after $(state)"
 start_agent
 "$programs/ghostctl" run -- "$scx/scx_load" phases ${SCX_THREADS} 40 >"$work/load" 2>&1 & load=$!
@@ -267,18 +291,26 @@ function judgeScx(stdout: string): Verdict {
     new RegExp(`^policy 7, ${SCX_THREADS} threads ended after \\d+ ms$`, "gm"),
   ) ?? [];
   const times = runs.map((line) => line.match(/\d+ ms/)?.[0]).join(", ");
+  const missing = SUB_TESTS.filter((name) => !stdout.includes(`exp: ${name}\n`));
+  const roles = [...stdout.matchAll(/^role (\d+)$/gm)].map(([, cpu]) => cpu);
   return {
     faults: faultsIf(
       [count("loaded enabled") !== 2, "the agent was not active each time"],
       [runs.length !== SCX_RUNS, `${runs.length} of ${SCX_RUNS} runs ended under SCHED_EXT`],
       [fact(stdout, "load_status") !== "0", "the load failed"],
+      [fact(stdout, "wanted_status") !== "0", "the global agent did not give its CPU up"],
+      [roles.length !== 2 || roles[0] === roles[1], `the role was on the CPUs ${roles}`],
+      [missing.length > 0, `simple_exp did not run: ${missing.join(", ")}`],
+      [fact(stdout, "exp_status") !== "0", "simple_exp failed"],
       [count("agent_status 0") !== 1, "it did not end well at SIGINT"],
       [!stdout.includes("agent: Done!\n"), "it did not say Done!"],
       [count("after disabled") !== 2, "a scheduler is still loaded"],
       [fact(stdout, "kill_load_status") !== "0", "threads did not go on after the kill"],
       [count("agent_status 1") !== 1, "the guard did not tell of the kill"],
     ),
-    detail: `${times}; gone ${fact(stdout, "gone_ms")} ms after the kill`,
+    detail: `${times}; role from CPU ${roles.join(" to ")}, who wanted it ended after ${
+      fact(stdout, "wanted_ms")
+    } ms; gone ${fact(stdout, "gone_ms")} ms after the kill`,
   };
 }
 
@@ -286,12 +318,13 @@ function judgeScx(stdout: string): Verdict {
 export const SCX_GLOBAL_JOBS: readonly VmJob[] = [
   ...AGENTS.map((agent): VmJob => ({
     name: `scx_${agent.job}`,
-    summary: `${agent.program}: ${SCX_THREADS} threads run and end, Ctrl-C, kill`,
-    timeout_s: 600,
+    summary: `${agent.program}: loads, a wanted global CPU, Ctrl-C, kill`,
+    timeout_s: 1500,
     is_packed: true,
     is_scx: true,
     is_soak: true,
     script: (context) => scxScript(context, agent),
     judge: ({ stdout }) => judgeScx(stdout),
   })),
+  hintsJob("scx"),
 ];

@@ -145,6 +145,7 @@ Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
     "scx_sol",
     "scx_shinjuku",
     "scx_edf",
+    "scx_hints",
   ]);
 });
 
@@ -185,7 +186,8 @@ const GHOST_OUTPUT: Readonly<Record<string, string>> = {
       "TaskDeparted",
       "TaskDepartedMany",
     ].map((name) => `edf: ${name}\n`).join("") +
-    "edf_status 0\nagent active\nlow_ticks 3\nhigh_ticks 391\n" + "agent_status 0\n".repeat(3),
+    "edf_status 0\ncases 5 passed, 0 failed\nagent active\nlow_ticks 3\nhigh_ticks 391\n" +
+    "agent_status 0\n".repeat(3),
   ghost_upgrade: "old active\nnew active\nold_status 0\nload_status 0\nnew_status 0\nenclaves 0\n",
   ghost_kill: "agent active\ngone_ms 12\nagent_status 1\nleft 0\n".repeat(5),
   ghost_kills: "load_status 0\nturns 100\nstall_ms 400\n" +
@@ -219,6 +221,7 @@ Deno.test("jobs: on a ghOSt kernel each fault of an agent, a load or the suite i
     ["ghost_hints", "service_status 0", "service_status 124"],
     ["ghost_hints", "edf_status 0", "edf_status 1"],
     ["ghost_hints", "edf: BusyExp", "edf: silence"],
+    ["ghost_hints", "cases 5 passed, 0", "FAIL  edf_test Simple\ncases 4 passed, 1"],
     ["ghost_hints", "low_ticks 3", "low_ticks 203"],
     ["ghost_hints", "high_ticks 391", "high_ticks 91"],
     ["ghost_hints", "agent_status 0", "agent_status 3"],
@@ -267,4 +270,35 @@ Deno.test("jobs: scx_bench compares agents, and takes less where instructions ar
   );
   const without = [...rows.filter((row) => !row.startsWith("floor")), ...ends].join("\n");
   assertEquals(judge("scx_bench", { stdout: without }).faults, ["12 of 16 rates"]);
+});
+
+const SCX_SOL_OUTPUT = "loaded enabled\n" +
+  "policy 7, 24 threads ended after 900 ms\n".repeat(2) +
+  "load_status 0\nrole 0\ncounted\nwanted_status 0\nwanted_ms 700\nrole 1\nexp_status 0\n" +
+  [
+    "SimpleExp",
+    "SimpleExpMany",
+    "BusyExp",
+    "TaskDeparted",
+    "TaskDepartedMany",
+    "TaskDepartedManyRace",
+  ].map((name) => `exp: ${name}\n`).join("") +
+  "agent_status 0\nagent: Done!\nafter disabled\nloaded enabled\ngone_ms 900\n" +
+  "kill_load_status 0\nagent_status 1\nafter disabled\n";
+
+Deno.test("jobs: a global agent under sched_ext gives its CPU up, and the role moves", () => {
+  assertEquals(judge("scx_sol", { stdout: SCX_SOL_OUTPUT }).faults, []);
+  const wrong = [
+    ["wanted_status 0", "wanted_status 124"],
+    ["role 1", "role 0"],
+    ["role 1\n", ""],
+    ["exp: BusyExp", "exp: silence"],
+    ["exp_status 0", "exp_status 1"],
+    ["agent: Done!", "agent: silence"],
+    ["kill_load_status 0", "kill_load_status 124"],
+  ];
+  for (const [from, to] of wrong) {
+    const stdout = SCX_SOL_OUTPUT.replace(from, to);
+    assertEquals(judge("scx_sol", { stdout }).faults.length, 1, to);
+  }
 });
