@@ -177,6 +177,7 @@ static __noinline int applyTxn(struct ghost_txn *txn, struct cpu_state *cpu, u32
 			cpu->run_flags = txn->run_flags;
 			goes_on = 1;
 		} else {
+			cpu->want_not_idle = 0; /* as a commit says nothing of it */
 			latchTask(state, cpu, cpu_id, txn->run_flags);
 			txn->cpu_seqnum = __sync_fetch_and_add(&cpu->seqnum, 1) + 1;
 		}

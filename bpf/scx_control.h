@@ -229,6 +229,8 @@ static __always_inline s64 setAside(struct task_struct *p, const struct scx_call
 		state->wanted = 0;
 		return 0;
 	}
+	if (p->exit_state)
+		return -ESRCH_; /* dead, and not waited for yet */
 	if (state->is_member || state->wanted)
 		return -EPERM_;
 	if (!enclave->default_queue)

@@ -74,7 +74,9 @@ struct task_struct {
 	unsigned char on_cpu;
 	unsigned char on_rq;
 	int static_prio;
+	int prio;
 	unsigned int policy;
+	int exit_state;
 	struct sched_entity se;
 	const struct cpumask *cpus_ptr;
 	int pid;
@@ -82,6 +84,18 @@ struct task_struct {
 	struct sigpending pending;
 	struct task_struct *real_parent;
 } KERNEL_TYPE;
+
+struct cfs_rq {
+	unsigned int h_nr_runnable;
+} KERNEL_TYPE;
+
+struct rq {
+	struct cfs_rq cfs;
+} KERNEL_TYPE;
+
+#define KERNEL_SYMBOL __attribute__((section(".ksyms")))
+
+extern const struct rq runqueues KERNEL_SYMBOL;
 
 struct scx_exit_task_args {
 	bool cancelled;
@@ -141,6 +155,7 @@ enum { EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, ENXIO_ = 6, EBADF_ = 9, ENOMEM_ = 12
 #define TASK_NEW 0x800U
 #define PF_EXITING 0x4U
 #define SCHED_EXT 7
+#define MAX_RT_PRIO 100
 
 extern struct task_struct *bpf_task_from_pid(s32 pid) __attribute__((section(".ksyms")));
 extern void bpf_task_release(struct task_struct *p) __attribute__((section(".ksyms")));
@@ -150,6 +165,7 @@ extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms")));
 extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms")));
 extern void scx_bpf_error_bstr(char *format, unsigned long long *data, u32 data__sz)
 	__attribute__((section(".ksyms")));
+extern s32 scx_bpf_task_cpu(const struct task_struct *p) __attribute__((section(".ksyms")));
 extern void scx_bpf_kick_cpu(s32 cpu, u64 flags) __attribute__((section(".ksyms")));
 extern bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice)
 	__attribute__((section(".ksyms")));

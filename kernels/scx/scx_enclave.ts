@@ -39,6 +39,8 @@ const PAGE_BYTES = 4096;
 const QUEUE_HEADER_WORDS = 16;
 const RUNNABLE_TIMEOUT = "runnable_timeout";
 const TUNABLES: readonly string[] = [...SCX_TUNABLES, RUNNABLE_TIMEOUT];
+/** Of no process: a thread that is not there has none, either, as its files are read. */
+const NO_PID = -1;
 /** A thread that forks while the enclave ends may leave another one behind: look again. */
 const LEAVE_ROUNDS = 100;
 
@@ -300,7 +302,7 @@ export class ScxEnclave implements MappedEnclave {
   join(tid: number): number {
     if (this.isDestroyed()) return -EXDEV;
     const call = this.#shared.program.call.bind(this.#shared.program);
-    const owner_pid = this.#shared.allows_relatives ? 0 : Deno.pid;
+    const owner_pid = this.#shared.allows_relatives ? NO_PID : Deno.pid;
     return joinThread(call, this.#index, tid, owner_pid);
   }
 

@@ -31,6 +31,7 @@ export const SCX_KERNEL_FUNCTIONS: readonly string[] = [
   "bpf_rcu_read_lock",
   "bpf_rcu_read_unlock",
   "scx_bpf_error_bstr",
+  "scx_bpf_task_cpu",
   "scx_bpf_kick_cpu",
   "scx_bpf_task_set_slice",
   "scx_bpf_create_dsq",

@@ -257,7 +257,7 @@ export class ScxProgram {
   /** Unloads it: threads go on under the default scheduler. The mappings stay. */
   close(): void {
     const { close } = loadShim();
-    const links = ["ops_link", "switch_link"];
+    const links = [...this.fds.keys()].filter((name) => name.endsWith("_link"));
     const rest = [...this.fds.keys()].filter((name) => !links.includes(name));
     for (const name of [...links, ...rest]) close(this.fd(name));
   }

@@ -5,6 +5,7 @@
  * @module
  */
 import { abiOf } from "../../ffi/abi/abi.ts";
+import { CPU_MASK_BYTES } from "../../ffi/linux.ts";
 import { HARDWARE_MEMORY } from "../../ffi/memory.ts";
 import { bufferAt, loadShim } from "../../ffi/shim.ts";
 import { cString } from "../../ffi/symbols.ts";
@@ -26,7 +27,7 @@ import { CASES } from "./suite.ts";
 
 // Words of an agent's control block.
 
-/** 0 at first, then {@linkcode AGENT_STARTED} or {@linkcode AGENT_REFUSED}. */
+/** 0 at first, then {@linkcode AGENT_STARTED} and {@linkcode AGENT_LEFT}, or AGENT_REFUSED. */
 export const STATE_WORD = 0;
 /** Index of the status word, or −errno. */
 export const RESULT_WORD = 1;
@@ -44,6 +45,8 @@ export const AGENT_CONTROL_WORDS = 256;
 export const AGENT_STARTED = 1;
 /** The thread is none. */
 export const AGENT_REFUSED = 2;
+/** The thread was one, and is none any more. */
+export const AGENT_LEFT = 3;
 
 /** What an agent of a case is told. */
 export interface ContractAgentSpec extends WorkerMessage {
@@ -71,6 +74,8 @@ export interface ContractAgentSpec extends WorkerMessage {
   readonly words: SharedArrayBuffer;
   /** Control block. */
   readonly control: SharedArrayBuffer;
+  /** The thread takes another such message after this one, when it has left. */
+  readonly is_kept: boolean;
 }
 
 function view({ address, size_bytes }: MemoryRegion): Int32Array {
@@ -149,17 +154,26 @@ function become(spec: ContractAgentSpec): AgentPort | number {
   return becomeGhostAgent(shimHost(), { ctl_fd: handles.ctl_fd, abi, cpu, queue_fd: queue_id });
 }
 
+function setState(control: Int32Array, state: number): void {
+  Atomics.store(control, STATE_WORD, state);
+  Atomics.notify(control, STATE_WORD);
+}
+
 function runAgent(spec: ContractAgentSpec, control: Int32Array): void {
-  const { setThreadName, blockSignals, gettid } = loadShim();
+  const { setThreadName, blockSignals, gettid, schedGetaffinity, schedSetaffinity } = loadShim();
   setThreadName(cString(`contract_${spec.cpu}`));
   blockSignals();
   control[TID_WORD] = gettid();
+  const mask = new Uint8Array(CPU_MASK_BYTES);
+  schedGetaffinity(0, mask, mask.length);
   const port = become(spec);
   control[RESULT_WORD] = typeof port === "number" ? port : port.status_index;
-  const state = typeof port === "number" ? AGENT_REFUSED : AGENT_STARTED;
-  Atomics.store(control, STATE_WORD, state);
-  Atomics.notify(control, STATE_WORD);
-  if (typeof port === "number") return;
+  if (typeof port === "number") {
+    schedSetaffinity(0, mask, mask.length);
+    setState(control, AGENT_REFUSED);
+    return;
+  }
+  setState(control, AGENT_STARTED);
   const leavable = new LeavablePort(port);
   try {
     const agent = makeAgent(spec, leavable.port);
@@ -174,25 +188,36 @@ function runAgent(spec: ContractAgentSpec, control: Int32Array): void {
     writeError(control, error);
   } finally {
     port.leave();
+    if (spec.is_kept) {
+      schedSetaffinity(0, mask, mask.length);
+      setState(control, AGENT_LEFT);
+    }
   }
 }
 
-const scope = globalThis as unknown as { close(): void };
+const scope = globalThis as unknown as {
+  close(): void;
+  onmessage: (event: MessageEvent<ContractAgentSpec>) => void;
+};
 
-/**
- * Runs an agent until it has left.
- *
- * @param message What it is told.
- */
-export function workerMain(message: WorkerMessage): void {
-  const spec = message as ContractAgentSpec;
+function runSpec(spec: ContractAgentSpec): void {
   const control = new Int32Array(spec.control);
   try {
     runAgent(spec, control);
   } catch (error) {
     writeError(control, error);
-    Atomics.store(control, STATE_WORD, AGENT_REFUSED);
-    Atomics.notify(control, STATE_WORD);
+    setState(control, AGENT_REFUSED);
   }
-  scope.close();
+}
+
+/**
+ * Runs an agent until it has left, and then those that later messages tell of.
+ *
+ * @param message What it is told.
+ */
+export function workerMain(message: WorkerMessage): void {
+  const spec = message as ContractAgentSpec;
+  runSpec(spec);
+  if (spec.is_kept) scope.onmessage = ({ data }) => runSpec(data);
+  else scope.close();
 }

@@ -13,9 +13,9 @@ import type { RealKernel } from "../../kernels/real_kernel.ts";
 import { GhostIoctls } from "../../kernels/ghost/ghost_ioctls.ts";
 import { shimHost } from "../../kernels/ghost/shim_host.ts";
 import type { Capability, EnclaveControl, Kernel } from "../../kernels/kernel.ts";
-import { workerModuleUrl } from "../../lib/worker_module.ts";
 import { leaveCpus } from "../../util/spare_cpus.ts";
 import { compileScript, cpuMaskBytes } from "./actor_script.ts";
+import { type AgentThread, AgentWorkers } from "./agent_workers.ts";
 import { CASE_WORDS } from "./case_memory.ts";
 import {
   AGENT_CONTROL_WORDS,
@@ -46,8 +46,7 @@ const SETPRIORITY = { x86_64: 141, aarch64: 140 } as const;
 const SCHED_OTHER = 0;
 const FOREVER: readonly ThreadAction[] = [{ op: "run", ns: 1e12 }];
 
-interface RunningAgent {
-  readonly control: Int32Array;
+interface RunningAgent extends AgentThread {
   readonly cpu: number;
   readonly enclave: MappedEnclave;
 }
@@ -56,14 +55,12 @@ interface Thread extends ContractThread {
   readonly actor: Actor;
 }
 
-function isThread(tid: number): boolean {
-  return loadShim().schedGetscheduler(tid) >= 0;
-}
-
 /** What the suite needs to know of a real kernel beside its contract. */
 export interface SuiteAccess {
   /** What the kernel has and no thread of the suite can use. */
   readonly unusable: readonly Capability[];
+  /** Where agents run. */
+  readonly workers: AgentWorkers;
   /** The gtid of a thread. */
   gtidOf(tid: number): readonly [lo: number, hi: number];
   /** Operation and argument with which an actor moves itself into an enclave. */
@@ -79,6 +76,7 @@ export function ghostAccess(kernel: RealKernel): SuiteAccess {
   const join_fds = new Map<number, number>();
   return {
     unusable: ["switchto"],
+    workers: new AgentWorkers(false),
     gtidOf: (tid) => {
       const gtid = BigInt(Deno.readTextFileSync(`/proc/${tid}/ghost/gtid`).trim());
       return [Number(BigInt.asIntN(32, gtid)), Number(BigInt.asIntN(32, gtid >> 32n))];
@@ -119,6 +117,8 @@ export class GhostContractHost implements ContractHost {
   readonly missing_cpu: number;
   /** See {@linkcode ContractHost.missing_node}. */
   readonly missing_node = 99;
+  /** See {@linkcode ContractHost.patience}. */
+  readonly patience = 10_000;
   /** See {@linkcode ContractHost.words}. */
   readonly words: Int32Array<SharedArrayBuffer>;
   readonly #case_name: string;
@@ -198,19 +198,26 @@ export class GhostContractHost implements ContractHost {
     return enclave;
   }
 
-  /** Makes the agents of an enclave leave, and waits until their threads are gone. */
+  /** Makes the agents of an enclave leave, and waits until they have. */
   #stopAgents(id: number): void {
+    const { workers } = this.#access;
     const leaving = this.#agents.filter(({ enclave }) => enclave.id === id);
+    const stuck: number[] = [];
     for (const { control } of leaving) Atomics.store(control, STOP_WORD, 1);
     const end_ms = performance.now() + AGENT_END_MS;
-    for (const { control, cpu, enclave } of leaving) {
-      while (isThread(control[TID_WORD])) {
-        enclave.wakeAgent(cpu);
-        if (performance.now() > end_ms) throw new Error(`the agent of CPU ${cpu} does not leave`);
+    for (const agent of leaving) {
+      while (!workers.hasLeft(agent) && performance.now() < end_ms) {
+        agent.enclave.wakeAgent(agent.cpu);
         shimHost().sleepMs(POLL_MS);
       }
-      this.#agents.splice(this.#agents.findIndex((agent) => agent.control === control), 1);
+      this.#agents.splice(this.#agents.indexOf(agent), 1);
+      if (workers.hasLeft(agent)) workers.giveBack(agent);
+      else {
+        stuck.push(agent.cpu);
+        workers.abandon(agent);
+      }
     }
+    if (stuck.length > 0) throw new Error(`the agent of CPU ${stuck.join()} does not leave`);
   }
 
   /** See {@linkcode ContractHost.has}. */
@@ -289,6 +296,7 @@ export class GhostContractHost implements ContractHost {
   attachAgent(control: EnclaveControl, cpu: number, options: AttachOptions): number {
     const enclave = this.#mapped(control);
     const { queues } = options;
+    const { workers } = this.#access;
     const words = new Int32Array(new SharedArrayBuffer(AGENT_CONTROL_WORDS * 4));
     const spec: ContractAgentSpec = {
       entry: "contract_agent",
@@ -303,17 +311,20 @@ export class GhostContractHost implements ContractHost {
       cpu_data_region: enclave.cpu_data_region,
       words: this.words.buffer,
       control: words.buffer,
+      is_kept: workers.is_kept,
     };
-    const worker = new Worker(workerModuleUrl(), { type: "module", name: `contract_${cpu}` });
-    worker.onerror = (event) => event.preventDefault();
-    worker.postMessage(spec);
+    const thread = workers.start(spec);
     // The Worker needs nothing of this thread to start.
     if (Atomics.wait(words, STATE_WORD, 0, AGENT_START_MS) === "timed-out") {
+      workers.abandon(thread);
       throw new Error(`the agent of CPU ${cpu} does not start`);
     }
     const result = words[RESULT_WORD];
-    if (result >= 0) this.#agents.push({ control: words, cpu, enclave });
-    else this.#checkSteps(words);
+    if (result >= 0) this.#agents.push({ ...thread, cpu, enclave });
+    else {
+      workers.giveBack(thread);
+      this.#checkSteps(words);
+    }
     return result;
   }
 
@@ -358,15 +369,17 @@ export class GhostContractHost implements ContractHost {
     if (text !== undefined) throw new Error(text);
   }
 
-  /** See {@linkcode ContractHost.close}. */
+  /** See {@linkcode ContractHost.close}; all of it, also if agents do not leave. */
   async close(): Promise<void> {
     this.killAll();
+    const faults: string[] = [];
     for (const enclave of this.#enclaves.values()) {
       try {
         this.#stopAgents(enclave.id);
-      } finally {
-        enclave.destroy();
+      } catch (error) {
+        faults.push((error as Error).message);
       }
+      enclave.destroy();
     }
     for (const { actor } of this.#threads) actor.reap();
     const end_ms = performance.now() + AGENT_END_MS;
@@ -374,6 +387,7 @@ export class GhostContractHost implements ContractHost {
       await new Promise((done) => setTimeout(done, POLL_MS));
     }
     this.#access.close();
+    if (faults.length > 0) throw new Error(faults.join(", "));
   }
 }
 

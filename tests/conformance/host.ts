@@ -110,6 +110,8 @@ export interface ContractHost {
   readonly missing_cpu: number;
   /** A number that no NUMA node has. */
   readonly missing_node: number;
+  /** How many times as long as on a simulated machine something may take that is to be soon. */
+  readonly patience: number;
   /** Memory that the control side shares with the steps. */
   readonly words: Int32Array;
   /** True if the host can arrange something. */

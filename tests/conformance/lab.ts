@@ -443,15 +443,27 @@ export class Lab {
         message.type === type && (thread === undefined || isAbout(message, thread))
       );
     };
+    await this.untilOf(thread, () => find() !== undefined, `message ${type}`);
+    return find() as LoggedMessage;
+  }
+
+  /**
+   * {@linkcode until}, for what a task does: threads of the host may take the CPU from it, and
+   * nobody else puts back what {@linkcode runOn} has put there.
+   */
+  async untilOf(
+    thread: ContractThread | undefined,
+    condition: () => boolean,
+    what: string,
+    timeout_ns?: number,
+  ): Promise<void> {
     const again = thread === undefined ? undefined : this.#placed.get(thread.tid);
-    // Threads of the host may take the CPU from the task, which nobody puts back then.
     for (let end = this.#strandedAt(thread); again !== undefined; end = this.#strandedAt(thread)) {
-      await this.until(() => find() !== undefined || this.host.nowNs() > end(), `message ${type}`);
-      if (find() !== undefined) break;
+      await this.until(() => condition() || this.host.nowNs() > end(), what, timeout_ns);
+      if (condition()) return;
       await again();
     }
-    await this.until(() => find() !== undefined, `message ${type}`);
-    return find() as LoggedMessage;
+    await this.until(condition, what, timeout_ns);
   }
 }
 

@@ -6,7 +6,7 @@
  * @module
  */
 import { COMMIT_AT_TXN_COMMIT, GHOST_TXN_COMPLETE } from "../../ffi/abi/constants.ts";
-import { type Verdict, YIELD } from "../../lib/policy.ts";
+import { AGAIN, type Verdict, YIELD } from "../../lib/policy.ts";
 import { commandStep } from "./agent_commands.ts";
 import type { ContractAgent } from "./host.ts";
 import type { Lab } from "./lab.ts";
@@ -53,8 +53,10 @@ function isFree(agent: ContractAgent, cpu: number): boolean {
   return agent.txns.state(cpu) < 0 && committedRow(agent, cpu) < 0;
 }
 
-function schedule(agent: ContractAgent): void {
+/** Gives free CPUs tasks; true if one was refused: nothing may tell when it would not be. */
+function schedule(agent: ContractAgent): boolean {
   const { words, txns, status, port } = agent;
+  const refused_count = words[REFUSED_CELL];
   forEachCpu(words, (cpu) => {
     if (cpu === agent.cpu || !isFree(agent, cpu)) return false;
     const row = nextTask(agent);
@@ -68,6 +70,7 @@ function schedule(agent: ContractAgent): void {
     words[is_complete ? COMPLETE_CELL : REFUSED_CELL]++;
     return false;
   });
+  return words[REFUSED_CELL] !== refused_count;
 }
 
 /** Lets the agent of the first CPU schedule all others. */
@@ -91,6 +94,5 @@ export function miniPolicyStep(agent: ContractAgent): Verdict {
     discover(agent);
   }
   readMessages(agent);
-  schedule(agent);
-  return YIELD;
+  return schedule(agent) ? AGAIN : YIELD;
 }

@@ -12,6 +12,7 @@ import { ScxKernel } from "../../kernels/scx/scx_kernel.ts";
 import { SCX_WORD_COUNT } from "../../kernels/scx/scx_layout.ts";
 import { OperatingError } from "../../lib/errors.ts";
 import { gtidHi } from "../../lib/gtid.ts";
+import { AgentWorkers } from "./agent_workers.ts";
 import { GhostContractHost, type SuiteAccess } from "./ghost_host.ts";
 import type { ContractHost } from "./host.ts";
 import type { PlannedCase } from "./run_case.ts";
@@ -23,12 +24,16 @@ const START_TIME_FIELD = 19;
 const SMALL_CAPACITY = 8;
 const MASK_WORDS = 16;
 
+/** Of all cases. */
+const WORKERS = new AgentWorkers(true);
+
 /** How the suite uses the scx program. */
 export function scxAccess(kernel: ScxKernel): SuiteAccess {
   const control_fd = kernel.program.fd("ghost_control");
   const joins: Int32Array[] = [];
   return {
     unusable: [],
+    workers: WORKERS,
     gtidOf: (tid) => {
       const stat = Deno.readTextFileSync(`/proc/${tid}/stat`);
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");

@@ -92,6 +92,8 @@ export class SimHost implements ContractHost {
   readonly offline_cpu: number;
   /** See {@linkcode ContractHost.missing_cpu}. */
   readonly missing_cpu: number;
+  /** See {@linkcode ContractHost.patience}. */
+  readonly patience = 1;
   /** See {@linkcode ContractHost.missing_node}. */
   readonly missing_node = 99;
   /** See {@linkcode ContractHost.words}. */

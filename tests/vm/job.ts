@@ -43,7 +43,7 @@ export interface VmJob {
   readonly is_scx?: boolean;
   /** Left out unless it is named: it needs a ghOSt kernel. */
   readonly is_ghost?: boolean;
-  /** Left out unless it is named or `--soak` is given: it takes minutes. */
+  /** Left out unless it is named or `--soak` is given: it takes minutes, or asks no kernel. */
   readonly is_soak?: boolean;
   /** Its shell script. */
   script(context: JobContext): string;

@@ -84,6 +84,7 @@ const SIM_AGENT: VmJob = {
   summary: "the packed fifo_per_cpu_agent runs simple_exp on the simulated kernel",
   timeout_s: 60,
   is_packed: true,
+  is_soak: true,
   script: ({ programs }) =>
     `${shellWord(`${programs}/fifo_per_cpu_agent`)} --kernel sim --workload simple_exp ` +
     "--ghost_cpus 0-1",

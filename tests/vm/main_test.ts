@@ -5,11 +5,11 @@ import { JOBS } from "./jobs.ts";
 import { main, parseRequest } from "./main.ts";
 import { fetchedLine } from "./packages.ts";
 
-Deno.test("test:vm: without flags all jobs run on four CPUs", () => {
+Deno.test("test:vm: without flags all jobs run on five CPUs", () => {
   const request = parseRequest([]);
   assertEquals(request.jobs, JOBS.filter(({ is_soak, is_ghost }) => !is_soak && !is_ghost));
   assertEquals([request.is_icount, parseRequest(["--icount"]).is_icount], [false, true]);
-  assertEquals([request.cpus, request.memory_mib, request.timeout_s], [4, 4096, undefined]);
+  assertEquals([request.cpus, request.memory_mib, request.timeout_s], [5, 4096, undefined]);
   assertEquals(request.kernel_image, undefined);
   const files = ["--kernel-image", "/bin/sh", "--overlay-module", "/bin/ls"];
   const { kernel_image, overlay_module } = parseRequest(files);

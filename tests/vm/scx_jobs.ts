@@ -148,7 +148,6 @@ const SCX_SIMPLE_EXP: VmJob = {
   timeout_s: 420,
   is_packed: true,
   is_scx: true,
-  is_soak: true,
   script: (context) =>
     withAgent(context, {
       body: `timeout 360 "$programs/simple_exp" --kernel=scx; echo "exp_status $?"`,
@@ -236,7 +235,6 @@ const SCX_SELFTEST: VmJob = {
   summary: "the contract suite passes under sched_ext with real threads",
   timeout_s: 600,
   is_packed: true,
-  is_soak: true,
   script: ({ programs }) => `${shellWord(`${programs}/ghostctl`)} selftest --kernel=scx`,
   judge: ({ stdout }) => ({
     faults: stdout.split("\n").filter((line) => line.startsWith("FAIL")),
@@ -353,7 +351,7 @@ function exitChecks(stdout: string, { kind }: AgentEnd, want: number): [boolean,
 function endsJob(name: string, summary: string, repeats: number, end: AgentEnd): VmJob {
   return {
     name,
-    summary: `${summary}, ${repeats} times`,
+    summary: repeats === 1 ? summary : `${summary}, ${repeats} times`,
     timeout_s: 60 + 60 * repeats,
     is_packed: true,
     is_scx: true,
@@ -436,7 +434,7 @@ const HUNG: AgentEnd = {
   state: "triggered exit kind",
 };
 
-const REPEATS = 2;
+const REPEATS = 1;
 const SOAK_REPEATS = 25;
 
 const SCX_CYCLES: VmJob = {

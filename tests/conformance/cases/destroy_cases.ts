@@ -22,6 +22,8 @@ import { fieldsOf } from "../payloads.ts";
 import { DISCOVERED_CELL } from "../task_rows.ts";
 
 const LONG_NS = 500_000_000;
+/** A `runnable_timeout` that no machine exceeds because it is slow. */
+const WAIT_MS = 500;
 /** What the threads of a load do. */
 const WORK: readonly ThreadAction[] = [{
   op: "repeat",
@@ -147,11 +149,11 @@ const TIMEOUT_CASES: readonly ContractCase[] = [
     cpu_count: 1,
     run: async (host) => {
       const lab = await Lab.open(host);
-      expectEqual(lab.control.writeTunable("runnable_timeout", 5), 0, "runnable_timeout");
+      expectEqual(lab.control.writeTunable("runnable_timeout", WAIT_MS), 0, "runnable_timeout");
       const thread = lab.task([{ op: "run", ns: 10_000 }]);
-      await host.sleep(4_000_000);
+      await host.sleep(WAIT_MS * 500_000);
       expect(!lab.control.isDestroyed(), "not before its time");
-      await lab.until(() => lab.control.isDestroyed(), "destroyed", LONG_NS);
+      await lab.until(() => lab.control.isDestroyed(), "destroyed", WAIT_MS * 2_000_000);
       await lab.until(() => host.hasExited(thread), "the task ends under the default class");
     },
   },
@@ -162,11 +164,11 @@ const TIMEOUT_CASES: readonly ContractCase[] = [
     step: miniPolicyStep,
     run: async (host) => {
       const lab = await Lab.open(host, { queues: "one" });
-      expectEqual(lab.control.writeTunable("runnable_timeout", 5), 0, "runnable_timeout");
+      expectEqual(lab.control.writeTunable("runnable_timeout", WAIT_MS), 0, "runnable_timeout");
       startPolicy(lab);
       lab.sleeper();
-      const threads = [lab.task(WORK), lab.task([{ op: "run", ns: 20_000_000 }])];
-      await lab.until(() => allExited(host, threads), "all threads exit", LONG_NS);
+      const threads = [lab.task(WORK), lab.task([{ op: "run", ns: WAIT_MS * 1_500_000 }])];
+      await lab.until(() => allExited(host, threads), "all threads exit", WAIT_MS * 30_000_000);
       expect(!lab.control.isDestroyed(), "the enclave is there");
     },
   },

@@ -70,7 +70,7 @@ const REGION_CASES: readonly ContractCase[] = [
       expectEqual(state(), GHOST_SW_TASK_RUNNABLE, "woken");
       await lab.runOn(0, thread);
       expectEqual(state(), GHOST_SW_TASK_RUNNABLE | GHOST_SW_TASK_ONCPU, "on a CPU");
-      await lab.until(() => state() === 0, "asleep again", 10 * LONG_NS);
+      await lab.untilOf(thread, () => state() === 0, "asleep again", 10 * LONG_NS);
       expectBetween(lab.status.runtimeNs(index), LONG_NS * 0.9, LONG_NS * 2, "runtime");
       host.kill(thread);
       await lab.until(() => state() !== 0, "no longer asleep");

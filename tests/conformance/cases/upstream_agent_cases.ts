@@ -173,13 +173,17 @@ const MESSAGE_CASES: readonly ContractCase[] = [
     cpu_count: 1,
     run: async (host) => {
       const lab = await Lab.open(host);
-      expectEqual(lab.control.writeTunable("live_dangerously", 1), 0, "live_dangerously");
+      // Upstream's test sets it; under sched_ext there is nothing dangerous to be tuned.
+      if (lab.control.readTunable("live_dangerously") >= 0) {
+        expectEqual(lab.control.writeTunable("live_dangerously", 1), 0, "live_dangerously");
+      }
       expectEqual(lab.control.writeTunable("deliver_agent_runnability", 1), 0, "deliver");
       const start_ns = host.nowNs();
       await lab.call(0, SLEEP, 5_000_000);
       await lab.message(MSG_CPU_AGENT_BLOCKED);
       await lab.message(MSG_CPU_AGENT_WAKEUP);
-      expectBetween(host.nowNs() - start_ns, 5_000_000, 20_000_000, "ns asleep");
+      const most_ns = 5_000_000 + 15_000_000 * host.patience;
+      expectBetween(host.nowNs() - start_ns, 5_000_000, most_ns, "ns asleep");
       expectEqual(lab.control.writeTunable("deliver_agent_runnability", 0), 0, "off");
     },
   },
