@@ -59,8 +59,12 @@ function checkWoken(machine: SimMachine, thread: SimThread): void {
  * @param cpu The thread's CPU when the event began; it may have been moved since.
  */
 export function checkThreadEvent(machine: SimMachine, thread: SimThread, cpu: SimCpu): void {
-  checkThread(machine, thread);
-  if (thread.cpu !== cpu.id) checkCpu(machine, machine.cpus[thread.cpu]);
+  if (thread.cpu === cpu.id) {
+    checkThreadOn(machine, thread, cpu);
+  } else {
+    checkThread(machine, thread);
+    checkCpu(machine, machine.cpus[thread.cpu]);
+  }
   checkCpuEvent(machine, cpu);
 }
 
@@ -81,7 +85,10 @@ function checkTouched(machine: SimMachine): void {
 
 /** No thread on two CPUs, and a thread's time adds up. */
 export function checkThread(machine: SimMachine, thread: SimThread): void {
-  const cpu = machine.cpus[thread.cpu];
+  checkThreadOn(machine, thread, machine.cpus[thread.cpu]);
+}
+
+function checkThreadOn(machine: SimMachine, thread: SimThread, cpu: SimCpu): void {
   if (thread.state === RUNNING && cpu.current !== thread) {
     broken(machine, `thread ${thread.tid} runs on CPU ${cpu.id}, which runs another`);
   }
@@ -143,7 +150,9 @@ function checkIdle(machine: SimMachine, cpu: SimCpu): void {
 
 /** No runnable thread waits longer than the run allows. */
 function checkForgotten(machine: SimMachine, cpu: SimCpu): void {
-  const oldest = cpu.enclave?.ready.first ?? null;
+  const { enclave } = cpu;
+  if (enclave === null) return;
+  const oldest = enclave.ready.first;
   if (oldest === null) return;
   if (oldest.state !== READY && oldest.state !== LATCHED) {
     broken(machine, `thread ${oldest.tid} is in the ready list and not ready`);

@@ -249,7 +249,7 @@ export class SimMachine {
     return left;
   }
 
-  /** The present event is about a CPU, which will be checked; one that is in the list stays there. */
+  /** The present event is about a CPU, which it will check; one in the list stays there. */
   #own(cpu: SimCpu): void {
     this.#own_cpu = cpu.is_touched ? -1 : cpu.id;
     cpu.is_touched = true;
