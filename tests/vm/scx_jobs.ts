@@ -352,7 +352,7 @@ function endsJob(name: string, summary: string, repeats: number, end: AgentEnd):
   return {
     name,
     summary: repeats === 1 ? summary : `${summary}, ${repeats} times`,
-    timeout_s: 60 + 60 * repeats,
+    timeout_s: 90 + 60 * repeats,
     is_packed: true,
     is_scx: true,
     is_soak: repeats > 5,
