@@ -25,13 +25,23 @@ static __noinline int sendNotIdle(u32 cpu_id, u64 next_gtid)
 	return sendCpu(cpu_id, &message);
 }
 
-/* Keeps CPU_AVAIL of an agent, and tells the edges if asked to. */
+/* Keeps CPU_AVAIL and BOOST_PRIO of an agent, and tells the edges of the first if asked to. */
 static __always_inline void setAvailable(struct cpu_state *cpu, u32 cpu_id, u32 is_available)
 {
-	u32 enclave = cpu->enclave - 1;
+	const u32 is_boosted = !is_available && cpu->mode == MODE_AGENT;
+	u32 enclave = cpu->enclave - 1, flags;
 	struct ghost_status_word *word = wordOf(enclave, cpu->agent_word);
 
-	if (!word || !cpu->agent_pid || ((word->flags & GHOST_SW_CPU_AVAIL) != 0) == is_available)
+	if (!word || !cpu->agent_pid)
+		return;
+	flags = *(volatile u32 *)&word->flags;
+	if (((flags & GHOST_SW_BOOST_PRIO) != 0) != is_boosted) {
+		if (is_boosted)
+			__sync_fetch_and_or(&word->flags, GHOST_SW_BOOST_PRIO);
+		else
+			__sync_fetch_and_and(&word->flags, ~GHOST_SW_BOOST_PRIO);
+	}
+	if (((flags & GHOST_SW_CPU_AVAIL) != 0) == is_available)
 		return;
 	if (is_available)
 		__sync_fetch_and_or(&word->flags, GHOST_SW_CPU_AVAIL);
@@ -39,6 +49,48 @@ static __always_inline void setAvailable(struct cpu_state *cpu, u32 cpu_id, u32 
 		__sync_fetch_and_and(&word->flags, ~GHOST_SW_CPU_AVAIL);
 	if (tunableOf(enclave, SCX_DELIVER_CPU_AVAILABILITY))
 		sendCpuEvent(cpu_id, is_available ? MSG_CPU_AVAILABLE : MSG_CPU_BUSY);
+}
+
+/* Whether a thread of the default class can run on a CPU. */
+static __always_inline u32 isWanted(u32 cpu_id)
+{
+	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu_id);
+
+	return rq && rq->cfs.h_nr_runnable > 0;
+}
+
+/* A thread has become runnable on a CPU: its agent, if it has the CPU, may be in the way. */
+static __always_inline void threadComes(struct task_struct *p, u32 cpu_id)
+{
+	struct cpu_state *cpu = cpuOf(cpu_id);
+
+	if (!cpu || !cpu->enclave || cpu->mode != MODE_AGENT)
+		return;
+	if (p->prio >= MAX_RT_PRIO && p->policy != SCHED_EXT)
+		setAvailable(cpu, cpu_id, 0);
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(ghost_wakeup, struct task_struct *p)
+{
+	threadComes(p, scx_bpf_task_cpu(p));
+	return 0;
+}
+
+SEC("tp_btf/sched_wakeup_new")
+int BPF_PROG(ghost_wakeup_new, struct task_struct *p)
+{
+	threadComes(p, scx_bpf_task_cpu(p));
+	return 0;
+}
+
+/* One that sleeps is moved before it is woken. */
+SEC("tp_btf/sched_migrate_task")
+int BPF_PROG(ghost_migrate, struct task_struct *p, int cpu_id)
+{
+	if (p->on_rq)
+		threadComes(p, cpu_id);
+	return 0;
 }
 
 static __always_inline void agentComes(struct cpu_state *cpu, u32 cpu_id)
@@ -106,7 +158,7 @@ int BPF_PROG(ghost_switch, bool preempt, struct task_struct *prev, struct task_s
 	}
 	cpu->mode = mode;
 	cpu->runs_pid = pid;
-	setAvailable(cpu, cpu_id, mode != MODE_DEFAULT);
+	setAvailable(cpu, cpu_id, mode == MODE_AGENT ? !isWanted(cpu_id) : mode != MODE_DEFAULT);
 	if (mode == MODE_AGENT)
 		agentComes(cpu, cpu_id);
 	else if (mode == MODE_IDLE)

@@ -88,6 +88,7 @@ struct ghost_cpu_data {
 #define GHOST_SW_F_CANFREE (1U << 1)
 #define GHOST_SW_F_ALLOCATED (1U << 2)
 #define GHOST_SW_CPU_AVAIL (1U << 8)
+#define GHOST_SW_BOOST_PRIO (1U << 9)
 #define GHOST_SW_TASK_ONCPU (1U << 16)
 #define GHOST_SW_TASK_RUNNABLE (1U << 17)
 #define GHOST_SW_TASK_IS_AGENT (1U << 18)

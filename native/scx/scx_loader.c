@@ -84,10 +84,28 @@ static int prepare(struct bpf_object *object, struct bpf_map *ops, u32 queue_cou
 	return setTimeout(object, ops, timeout_ms);
 }
 
+/* Programs at tracepoints; one that compares with ours has none. */
+static const char *const TRACES[] = { "ghost_switch", "ghost_wakeup", "ghost_wakeup_new",
+				      "ghost_migrate" };
+#define TRACE_COUNT ((int)(sizeof(TRACES) / sizeof(TRACES[0])))
+
+static int attachTraces(struct bpf_object *object, struct bpf_link **links)
+{
+	for (int i = 0; i < TRACE_COUNT; i++) {
+		struct bpf_program *program =
+			bpf_object__find_program_by_name(object, TRACES[i]);
+
+		links[i] = program ? bpf_program__attach(program) : NULL;
+		if (program && !links[i])
+			return -errno;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "ghost");
-	struct bpf_link *switch_link = NULL, *ops_link;
+	struct bpf_link *links[TRACE_COUNT], *ops_link;
 	struct bpf_program *program;
 	struct bpf_object *object;
 	struct bpf_map *map, *ops;
@@ -110,9 +128,9 @@ int main(int argc, char **argv)
 	error = bpf_object__load(object);
 	if (error)
 		return fail("load", error);
-	program = bpf_object__find_program_by_name(object, "ghost_switch");
-	if (program && !(switch_link = bpf_program__attach(program)))
-		return fail("attach_switch", errno);
+	error = attachTraces(object, links);
+	if (error)
+		return fail("attach_switch", error);
 	ops_link = bpf_map__attach_struct_ops(ops);
 	if (!ops_link)
 		return fail("attach", errno);
@@ -121,9 +139,10 @@ int main(int argc, char **argv)
 	bpf_object__for_each_program(program, object)
 		if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL)
 			tell(bpf_program__name(program), bpf_program__fd(program));
-	if (switch_link)
-		tell("switch_link", bpf_link__fd(switch_link));
 	tell("ops_link", bpf_link__fd(ops_link));
+	for (int i = 0; i < TRACE_COUNT; i++)
+		if (links[i])
+			printf("fd %s_link %d\n", TRACES[i], bpf_link__fd(links[i]));
 	printf("ready\n");
 	fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)

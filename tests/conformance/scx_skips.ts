@@ -36,3 +36,6 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
 export function scxSkip(name: string): string | undefined {
   return SKIPS.find(([, names]) => names.some((start) => name.startsWith(start)))?.[0];
 }
+
+/** The beginnings of names that are left out; a test holds them against the cases. */
+export const SCX_SKIP_NAMES: readonly string[] = SKIPS.flatMap(([, names]) => names);

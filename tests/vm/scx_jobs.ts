@@ -145,12 +145,12 @@ stop_agent
 const SCX_SIMPLE_EXP: VmJob = {
   name: "scx_simple_exp",
   summary: "the six sub-tests of simple_exp pass with real threads under the agent",
-  timeout_s: 420,
+  timeout_s: 480,
   is_packed: true,
   is_scx: true,
   script: (context) =>
     withAgent(context, {
-      body: `timeout 360 "$programs/simple_exp" --kernel=scx; echo "exp_status $?"`,
+      body: `timeout 420 "$programs/simple_exp" --kernel=scx --timeout 300; echo "exp_status $?"`,
     }),
   judge({ stdout, stderr }) {
     const ended = stdout.match(/^ took [\d.]+ ms$/gm) ?? [];
