@@ -12,6 +12,8 @@ import { TxnBench } from "./txn_peer.ts";
 
 /** One transaction in a hundred is stale. */
 const STALE_PER_10000 = 100;
+/** Fewer transactions say nothing of that share: somebody else had the CPU. */
+const STALE_SAMPLE = 10_000;
 const GROUP = 10;
 const TASKS_PER_CPU = 10;
 const PASS_CPUS = 256;
@@ -53,6 +55,7 @@ function rate(one: TxnBench): number {
   const duration_ns = runFor(one, RUN_NS);
   const { committed, stale, refused, overflows } = one.counts();
   if (refused > 0 || overflows > 0) throw new Error(`${refused} refused, ${overflows} lost`);
+  if (committed < STALE_SAMPLE) return committed / (duration_ns / 1e9);
   if (Math.abs(stale / (committed + stale) * 10_000 / STALE_PER_10000 - 1) > 0.5) {
     throw new Error(`${stale} of ${committed + stale} were stale`);
   }
