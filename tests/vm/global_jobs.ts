@@ -256,22 +256,24 @@ start_agent() {
   echo "loaded $(state)"
 }
 end_agent() { wait $guard; echo "agent_status $?"; sed 's/^/agent: /' "$work/agent"; }
+ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 cpu_times() { cat /proc/$(pgrep -P $guard | head -1)/task/*/stat | sed 's/(.*)/x/'; }
-# the CPU of the thread that spins
+# the CPU of the agent that spins
 role() {
   cpu_times >"$work/before"; sleep 1; cpu_times >"$work/after"
   awk 'FNR == NR { used[$1] = $14 + $15; next }
-    $14 + $15 - used[$1] >= most { most = $14 + $15 - used[$1]; cpu = $39 }
+    $41 == 1 && $14 + $15 - used[$1] >= most { most = $14 + $15 - used[$1]; cpu = $39 }
     END { print cpu }' "$work/before" "$work/after"
 }
 start_agent
 timeout 120 "$programs/ghostctl" run -- sh -c \\
   'for run in $(seq ${SCX_RUNS}); do "$0" phases ${SCX_THREADS} 5 || exit 1; done' "$scx/scx_load"
 echo "load_status $?"
-global_cpu=$(role); echo "role $global_cpu"; begin=$(date +%s%N)
-timeout 60 taskset -c $global_cpu sh -c '${WANTS_CPU}'; echo "wanted_status $?"
-echo "wanted_ms $(( ($(date +%s%N) - begin) / 1000000 ))"
-echo "role $(role)"
+global_cpu=$(role); echo "role $global_cpu"
+taskset -c $global_cpu sh -c 'while [ ! -e "$0" ]; do :; done' "$work/stop" & wants=$!
+sleep 2; begin=$(ticks $wants) begin_ns=$(date +%s%N); echo "role $(role)"
+echo "wanted_percent $(( ($(ticks $wants) - begin) * 1000000000 / ($(date +%s%N) - begin_ns) ))"
+touch "$work/stop"; wait $wants; echo "wanted_status $?"
 timeout 400 "$programs/ghostctl" simple_exp --kernel=scx --timeout 300 >/tmp/exp 2>&1
 echo "exp_status $?"; sed 's/^/exp: /' /tmp/exp
 kill -INT $guard; end_agent; echo "after $(state)"
@@ -285,6 +287,9 @@ wait $load; echo "kill_load_status $?"
 end_agent; echo "after $(state)"`;
 }
 
+/** The kernel gives the default class 5 % of a CPU, whatever an agent does. */
+const STARVED_PERCENT = 10;
+
 function judgeScx(stdout: string): Verdict {
   const count = (line: string): number => stdout.split("\n").filter((one) => one === line).length;
   const runs = stdout.match(
@@ -292,13 +297,14 @@ function judgeScx(stdout: string): Verdict {
   ) ?? [];
   const times = runs.map((line) => line.match(/\d+ ms/)?.[0]).join(", ");
   const missing = SUB_TESTS.filter((name) => !stdout.includes(`exp: ${name}\n`));
+  const wanted_percent = Number(fact(stdout, "wanted_percent"));
   const roles = [...stdout.matchAll(/^role (\d+)$/gm)].map(([, cpu]) => cpu);
   return {
     faults: faultsIf(
       [count("loaded enabled") !== 2, "the agent was not active each time"],
       [runs.length !== SCX_RUNS, `${runs.length} of ${SCX_RUNS} runs ended under SCHED_EXT`],
       [fact(stdout, "load_status") !== "0", "the load failed"],
-      [fact(stdout, "wanted_status") !== "0", "the global agent did not give its CPU up"],
+      [!(wanted_percent > STARVED_PERCENT), `who wanted the CPU got ${wanted_percent} % of it`],
       [roles.length !== 2 || roles[0] === roles[1], `the role was on the CPUs ${roles}`],
       [missing.length > 0, `simple_exp did not run: ${missing.join(", ")}`],
       [fact(stdout, "exp_status") !== "0", "simple_exp failed"],
@@ -308,9 +314,9 @@ function judgeScx(stdout: string): Verdict {
       [fact(stdout, "kill_load_status") !== "0", "threads did not go on after the kill"],
       [count("agent_status 1") !== 1, "the guard did not tell of the kill"],
     ),
-    detail: `${times}; role from CPU ${roles.join(" to ")}, who wanted it ended after ${
-      fact(stdout, "wanted_ms")
-    } ms; gone ${fact(stdout, "gone_ms")} ms after the kill`,
+    detail: `${times}; role from CPU ${
+      roles.join(" to ")
+    }, who wanted it got ${wanted_percent} %; gone ${fact(stdout, "gone_ms")} ms after the kill`,
   };
 }
 

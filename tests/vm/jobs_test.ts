@@ -273,7 +273,7 @@ Deno.test("jobs: scx_bench compares agents, and takes less where instructions ar
 
 const SCX_SOL_OUTPUT = "loaded enabled\n" +
   "policy 7, 24 threads ended after 900 ms\n".repeat(2) +
-  "load_status 0\nrole 0\ncounted\nwanted_status 0\nwanted_ms 700\nrole 1\nexp_status 0\n" +
+  "load_status 0\nrole 0\nrole 1\nwanted_percent 60\nwanted_status 0\nexp_status 0\n" +
   [
     "SimpleExp",
     "SimpleExpMany",
@@ -288,7 +288,7 @@ const SCX_SOL_OUTPUT = "loaded enabled\n" +
 Deno.test("jobs: a global agent under sched_ext gives its CPU up, and the role moves", () => {
   assertEquals(judge("scx_sol", { stdout: SCX_SOL_OUTPUT }).faults, []);
   const wrong = [
-    ["wanted_status 0", "wanted_status 124"],
+    ["wanted_percent 60", "wanted_percent 5"],
     ["role 1", "role 0"],
     ["role 1\n", ""],
     ["exp: BusyExp", "exp: silence"],
