@@ -390,20 +390,24 @@ function nameProcess(name: string): void {
  */
 export async function runRealAgent(job: RealAgentJob): Promise<number | OperatingError> {
   const { host } = job;
-  const kernel = await openRealKernel(job.kernel_name, host.kernels);
-  if (kernel instanceof OperatingError) return kernel;
-  if (job.link !== undefined) nameProcess(job.program.name);
+  // An order to end is heard while the kernel is opened, which takes seconds where programs load.
   const signals = host.signals ??
     new AgentSignals(host.exit, STOP_SIGNALS, redirectDumpSignal());
   if (host.signals === undefined) signals.listen();
   try {
-    return await runOn(job, kernel, signals);
+    const kernel = await openRealKernel(job.kernel_name, host.kernels);
+    if (kernel instanceof OperatingError) return kernel;
+    if (job.link !== undefined) nameProcess(job.program.name);
+    try {
+      return await runOn(job, kernel, signals);
+    } finally {
+      kernel.close();
+    }
   } catch (error) {
     if (error instanceof OperatingError) return error;
     if (!(error instanceof EnclaveError)) throw error;
     return new OperatingError(error.message, "see `ghostctl doctor` and the kernel's log (dmesg)");
   } finally {
     if (host.signals === undefined) signals.close();
-    kernel.close();
   }
 }
