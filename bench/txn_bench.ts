@@ -34,7 +34,7 @@ async function policiesGcCount(warm_up_count: number): Promise<number> {
  * @param options How thoroughly.
  * @returns txn_per_s: committed per second in groups of 10; txn_single_per_s: one by one;
  * txn_group_ratio: the one by the other; txn_pass_256_us; txn_gc_count: collections and
- * deoptimisations in txn_gc_s, after a second of warm-up; txn_garbage_bytes: what was allocated
+ * deoptimisations in txn_gc_s, after 500,000 steps; txn_garbage_bytes: what was allocated
  * meanwhile, if nothing was collected; txn_policies_gc_count: collections and deoptimisations of
  * all global policies under messages of every type, after as many for warm-up; txn_start_gc_count:
  * those after the warm-up that an agent has, thus of its first second.

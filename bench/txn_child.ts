@@ -21,6 +21,8 @@ const STEPS_PER_CALL = 500;
 /** The time is read between two calls, and boxed until V8 compiles that loop: seldom is better. */
 const WATCHED_STEPS_PER_CALL = 50_000;
 const WARM_UP_NS = 500e6;
+/** A second or two on a quiet machine. */
+const WATCH_WARM_UP_CALLS = 1000;
 const RUN_NS = 30e6;
 const REPETITIONS = 30;
 const PASSES = 300;
@@ -109,7 +111,8 @@ function say(text: string): void {
 /** Runs for a time under V8's traces. */
 function watch(seconds: number): void {
   const group = bench(GROUP, false, Infinity);
-  runFor(group, 2 * WARM_UP_NS);
+  // By steps: on a busy machine a second is a tenth of one.
+  for (let n = 0; n < WATCH_WARM_UP_CALLS; n++) group.run(STEPS_PER_CALL);
   group.counts();
   emptyYoungGeneration();
   say("WARM");
