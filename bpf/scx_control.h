@@ -275,7 +275,7 @@ static __always_inline s64 discover(const struct scx_call *call)
 		return 0;
 	state = memberState(p);
 	if (state && state->word == (u32)call->a && state->is_new_told)
-		sendNew(state, word->runtime);
+		sendNewAs(state, word->runtime, TELL_AGAIN);
 	bpf_task_release(p);
 	return 0;
 }

@@ -266,22 +266,24 @@ void BPF_PROG(ghost_quiescent, struct task_struct *p, u64 deq_flags)
 {
 	struct task_state *state = memberState(p);
 	struct ghost_status_word *word = state ? wordOf(state->enclave, state->word) : 0;
+	u32 due;
 
 	if (!word || !(deq_flags & SCX_DEQ_SLEEP))
 		return;
 	forgetLatch(state);
 	state->is_queued = 0;
 	state->is_inserted = 0;
+	due = state->due;
+	state->due = DUE_WAKEUP; /* before a look at the gate, as whoever opens it looks here after */
 	__sync_fetch_and_and(&word->flags, ~GHOST_SW_TASK_RUNNABLE);
 	if (p->__state & TASK_DEAD)
 		return; /* DEAD follows */
-	if (state->due == DUE_NEW) {
+	if (due == DUE_NEW) {
 		sendNew(state, word->runtime);
 	} else {
 		sendBlocked(state, word->runtime);
 		returnToAgent(state->cpu, RTLA_ON_BLOCKED);
 	}
-	state->due = DUE_WAKEUP;
 }
 
 SEC("struct_ops/ghost_yield")
@@ -402,8 +404,8 @@ static __always_inline void enterEnclave(struct task_struct *p, struct task_stat
 	}
 	/* One that can run, a child just forked among them, is told of when it is enqueued. */
 	if (!p->on_rq && !(p->__state & TASK_NEW)) {
+		__sync_lock_test_and_set(&state->due, DUE_WAKEUP);
 		sendNew(state, word->runtime);
-		state->due = DUE_WAKEUP;
 	}
 }
 

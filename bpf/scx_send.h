@@ -142,7 +142,8 @@ static __noinline int sendCpu(u32 cpu_id, struct message *message)
 enum telling {
 	TELL, /* nothing */
 	TELL_BARRIER, /* nothing: only the barrier moves */
-	TELL_NEW, /* that it is there; opens its gate */
+	TELL_NEW, /* that it is there, once; opens its gate */
+	TELL_AGAIN, /* the same to an agent that looks for tasks */
 	TELL_RUNNABLE, /* that it can run; not needed if TASK_NEW said so */
 	TELL_BLOCKED, /* that it cannot; not needed if TASK_NEW said so */
 };
@@ -178,7 +179,11 @@ static __noinline int sendTask(struct task_state *state, struct message *message
 	is_due = guard->is_open;
 	is_known = 0;
 	is_runnable = (word->flags & GHOST_SW_TASK_RUNNABLE) != 0;
-	if (telling == TELL_NEW) {
+	if (telling == TELL_NEW && state->is_new_told) {
+		/* The gate was opened as the task was enqueued: one of the two has told. */
+		is_due = 0;
+		is_known = 1;
+	} else if (telling == TELL_NEW || telling == TELL_AGAIN) {
 		state->is_new_told = 1;
 		state->is_gated = 0;
 		state->is_told_runnable = is_runnable;
@@ -206,7 +211,7 @@ static __noinline int sendTask(struct task_state *state, struct message *message
 }
 
 /* TASK_NEW, unless the word of the task's last stay is not free yet. */
-static __noinline int sendNew(struct task_state *state, u64 runtime)
+static __noinline int sendNewAs(struct task_state *state, u64 runtime, u32 telling)
 {
 	MESSAGE(message, MSG_TASK_NEW, struct ghost_msg_new, new);
 
@@ -217,7 +222,12 @@ static __noinline int sendNew(struct task_state *state, u64 runtime)
 	new->runtime = runtime;
 	new->nice = state->nice;
 	new->sw_index = state->word;
-	return sendTask(state, &message, state->cpu, TELL_NEW);
+	return sendTask(state, &message, state->cpu, telling);
+}
+
+static __always_inline int sendNew(struct task_state *state, u64 runtime)
+{
+	return sendNewAs(state, runtime, TELL_NEW);
 }
 
 /* PREEMPT or YIELD. */

@@ -19,7 +19,7 @@
 
 #define AGENT_PRIORITY 1 /* of SCHED_FIFO: above every thread of the default class */
 #define BELL_BYTES 4096
-#define BELL_PERIOD_NS 250000000
+#define BELL_PERIOD_S 2 /* each time the agent takes its CPU from a task, which is told */
 
 /* What one agent needs for its calls. */
 struct scx_port {
@@ -133,7 +133,7 @@ static int watch(const struct scx_port *port, int32_t fd, u32 events)
  */
 static int watch_bell(struct scx_port *port)
 {
-    const struct timespec period = {0, BELL_PERIOD_NS};
+    const struct timespec period = {BELL_PERIOD_S, 0};
     const struct itimerspec times = {.it_interval = period, .it_value = period};
     int error;
     port->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
