@@ -43,6 +43,7 @@ const SCX_ANTAGONIST: VmJob = {
   summary: "antagonist's two threads get the two CPUs of the agent",
   timeout_s: 240,
   is_packed: true,
+  is_soak: true,
   script: (context) =>
     withAgent(
       context,

@@ -55,6 +55,7 @@ const FFI_TESTS: VmJob = {
   name: "ffi_tests",
   summary: "the shim's own tests pass as root on this kernel",
   timeout_s: 300,
+  is_soak: true,
   script: ({ deno, std_flags }) => {
     const ignore = COMPILER_TESTS.map((path) => `ffi/${path}`).join(",");
     const flags = ["-A", "--no-prompt", "--no-check", `--ignore=${ignore}`, ...std_flags];
@@ -72,9 +73,10 @@ const FFI_TESTS: VmJob = {
 
 const SELFTEST: VmJob = {
   name: "selftest",
-  summary: "the contract suite passes from the packed executable",
+  summary: "the contract suite passes from the packed executable, on the simulated kernel",
   timeout_s: 180,
   is_packed: true,
+  is_soak: true,
   script: ({ programs }) => `${shellWord(`${programs}/ghostctl`)} selftest`,
   judge: ({ stdout }) => ({ faults: [], detail: stdout.trim().split("\n").at(-1) ?? "" }),
 };

@@ -133,6 +133,8 @@ Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
   assertEquals(JOBS.find(({ name }) => name === "ghost_kills")?.is_soak, true);
   const soak = JOBS.filter(({ is_soak, is_ghost }) => is_soak && !is_ghost).map(({ name }) => name);
   assertEquals(soak, [
+    "ffi_tests",
+    "selftest",
     "sim_agent",
     "scx_kill_soak",
     "scx_hang_soak",
@@ -145,6 +147,7 @@ Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
     "scx_shinjuku",
     "scx_edf",
     "scx_hints",
+    "scx_antagonist",
   ]);
 });
 
