@@ -17,6 +17,7 @@ async function main(count: number): Promise<number> {
     const enclave = kernel.createEnclave([1, 2], kernel.abi.version);
     if (typeof enclave === "number") return 1;
     kernel.close();
+    console.log(`cycle ${cycle + 1} after ${(performance.now() / 1000).toFixed(1)} s`);
   }
   console.log(`cycles ${count}`);
   return 0;

@@ -310,7 +310,9 @@ const SCX_STRESS: VmJob = {
   is_soak: true,
   script: (context) =>
     withAgent(context, {
-      body: `timeout 150 "$programs/ghostctl" run -- .cache/vm/tools/usr/bin/stress-ng --cpu 4 \\
+      body: `tools=.cache/vm/tools/usr
+timeout 150 "$programs/ghostctl" run -- \\
+  env LD_LIBRARY_PATH=$(echo $tools/lib/*-linux-gnu) $tools/bin/stress-ng --cpu 4 \\
   --fork 2 --affinity 4 --aggressive --timeout ${STRESS_S} --metrics-brief >/tmp/stress 2>&1
 echo "stress_status $?"; tail -n 8 /tmp/stress
 kill -0 $agent && echo "agent alive"
@@ -440,7 +442,7 @@ const SOAK_REPEATS = 25;
 const SCX_CYCLES: VmJob = {
   name: "scx_cycles",
   summary: "the program is loaded and unloaded 60 times under load, without a warning",
-  timeout_s: 240,
+  timeout_s: 900,
   is_packed: true,
   is_scx: true,
   is_soak: true,
