@@ -78,7 +78,7 @@ const GOOD_REPORT = { fallback_count: 0, no_word_count: 0, latched_count: 400, e
 
 function threadsOutput(report: object, status = 0, after = "disabled"): string {
   const run = "policy 7, 20 threads ended after 873 ms\nload_status 0\n";
-  return `loaded enabled\n${run.repeat(3)}scx/enclave_1  scx  1-3  0  yes\n` +
+  return `loaded enabled\n${run.repeat(3)}scx/enclave_1  scx  1-3  0  yes\nasked 0\n` +
     `report ${JSON.stringify(report)}\nagent_status ${status}\nafter ${after}\n`;
 }
 
@@ -93,6 +93,7 @@ Deno.test("jobs: three runs under the agent, nothing lost, and nothing left are 
     threadsOutput(GOOD_REPORT, 0, "enabled"),
     threadsOutput(GOOD_REPORT).replace("policy 7", "policy 0"),
     threadsOutput(GOOD_REPORT).replace("enclave_1", "none"),
+    threadsOutput(GOOD_REPORT).replace("asked 0", "asked "),
   ];
   for (const stdout of bad) assertEquals(judge("scx_threads", { stdout }).faults.length, 1, stdout);
 });

@@ -79,6 +79,7 @@ const SCX_THREADS: VmJob = {
       body: `timeout 120 "$programs/ghostctl" run -- sh -c \\
   'for run in 1 2 3; do "$0" phases 20 5 || exit 1; done' "$scx/scx_load"; echo "load_status $?"
 "$programs/ghostctl" enclaves
+echo "asked $("$programs/ghostctl" rpc $guard 2)"
 deno_run tests/vm/scx_report.ts`,
     }),
   judge({ stdout }) {
@@ -94,6 +95,7 @@ deno_run tests/vm/scx_report.ts`,
           [(report?.no_word_count ?? 0) > 0, "threads without a status word"],
           [!((report?.latched_count ?? 0) >= 300), "the policy decided too little"],
           [!/scx\/enclave_1 +scx +1-3/.test(stdout), "ghostctl does not list the enclave"],
+          [fact(stdout, "asked") !== "0", "the agent does not say that it has no thread"],
         ),
       ],
       detail: runs.map((line) => line.match(/\d+ ms/)?.[0]).join(", "),
