@@ -34,6 +34,8 @@ const LATER_NS = 500_000_000;
 const TICKS_NS = 20_000_000;
 /** Long enough that a real machine tells of the sleep while it lasts. */
 const ASLEEP_NS = 300_000_000;
+/** What a thread of the kernel may take of a CPU. */
+const MOMENT_NS = 5_000_000;
 const IDLE_GTID: readonly [number, number] = [-2, -1];
 
 async function messagesOfType(lab: Lab, type: number): Promise<LoggedMessage[]> {
@@ -302,6 +304,12 @@ const AVAILABILITY_CASES: readonly ContractCase[] = [
       const lab = await Lab.open(host);
       const isBoosted = (): boolean => (lab.agentFlags(0) & GHOST_SW_BOOST_PRIO) !== 0;
       await lab.hold(0);
+      // Of a real CPU the kernel's own threads want a moment now and then.
+      for (let tries = 0; tries < TRY_COUNT && isBoosted(); tries++) {
+        await lab.release(0);
+        await host.sleep(MOMENT_NS);
+        await lab.hold(0);
+      }
       expect(!isBoosted(), "not at first");
       const occupant = host.occupy(0);
       await lab.until(isBoosted, "boosted");
@@ -311,6 +319,7 @@ const AVAILABILITY_CASES: readonly ContractCase[] = [
       // What the flag says while the agent sleeps is nobody's business: a kernel sets it when the
       // agent gets its CPU.
       await lab.call(0, NOTHING);
+      for (let tries = 0; tries < TRY_COUNT && isBoosted(); tries++) await lab.call(0, NOTHING);
       expect(!isBoosted(), "not when it has the CPU next");
     },
   },

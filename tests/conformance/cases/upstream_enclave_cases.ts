@@ -156,7 +156,8 @@ const LIFE_CASES: readonly ContractCase[] = [
       const wins = { join: 0, destroy: 0 };
       for (let round = 0; round < 100; round++) {
         const lab = await Lab.open(host, { agents: [] });
-        const thread = host.spawn([{ op: "run", ns: 1_000 }]);
+        // Long enough to be there when it is asked to join, on a fast machine too.
+        const thread = host.spawn([{ op: "run", ns: 5_000_000 }]);
         host.wake(thread);
         // Upstream lets the scheduler choose; here the round does, half of the time each.
         const first = round % 2 === 0 ? lab.control.destroy() : lab.control.join(thread.tid);
