@@ -36,8 +36,12 @@ Deno.test("the library has the version that the symbol table is for", () => {
 });
 
 Deno.test("a function is made when it is first taken, and once", () => {
-  assert(Object.getOwnPropertyNames(shim).includes("getcpu"));
-  assert(shim.getcpu === shim.getcpu);
+  const made = (): boolean =>
+    Object.getOwnPropertyDescriptor(shim, "satelliteStop")?.value !== undefined;
+  assertEquals(made(), false);
+  const { satelliteStop } = shim;
+  assertEquals(made(), true);
+  assert(shim.satelliteStop === satelliteStop);
 });
 
 Deno.test("syscall makes any call and returns -errno", () => {

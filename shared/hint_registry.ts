@@ -8,7 +8,7 @@
  * @module
  */
 import { HARDWARE_MEMORY, type Memory, storeU64, u64At } from "../ffi/memory.ts";
-import { HINT_TABLE_COUNT, type HintNews, type HintSource } from "./hint_source.ts";
+import { HINT_TABLE_COUNT, type HintNews, type HintSource, NO_HINTS } from "./hint_source.ts";
 import { PrioTable, type PrioTableHandle } from "./prio_table.ts";
 
 const REQUEST_HEAD_WORD = 0;
@@ -178,4 +178,18 @@ export class HintRegistry {
     this.#memory.publish(words, at + TABLE_CHANGE, change);
     this.#memory.publish(words, CHANGE_WORD, change);
   }
+}
+
+/** Where a policy that heeds hints has them from. */
+export interface HintOptions {
+  /** Where applications' hints are; none if left out, unless there is a registry. */
+  readonly hints?: HintSource;
+  /** Registry of tables that the main isolate attaches, see {@linkcode RegisteredHints}. */
+  readonly hint_registry?: SharedArrayBuffer;
+}
+
+/** The hints that these options mean. */
+export function hintsOf({ hints, hint_registry }: HintOptions): HintSource {
+  if (hints !== undefined) return hints;
+  return hint_registry === undefined ? NO_HINTS : new RegisteredHints(hint_registry);
 }

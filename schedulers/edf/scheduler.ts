@@ -30,14 +30,13 @@ import type { MessageCursor } from "../../lib/message.ts";
 import type { PolicyDefinition } from "../../lib/policy.ts";
 import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
-import { RegisteredHints } from "../../shared/hint_registry.ts";
+import { type HintOptions, hintsOf } from "../../shared/hint_registry.ts";
 import { HintRehearsal } from "../../shared/hint_rehearsal.ts";
 import {
   HINT_TABLE_COUNT,
   HintNews,
   type HintSource,
   NEWS_THREAD,
-  NO_HINTS,
 } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
@@ -65,13 +64,9 @@ const CLASSES_PER_TABLE = 64;
 const CLASS_COUNT = HINT_TABLE_COUNT * CLASSES_PER_TABLE;
 
 /** Parameters of the policy. */
-export interface EdfConfig extends GlobalRole {
+export interface EdfConfig extends GlobalRole, HintOptions {
   /** The kernel's ticks are sent to the agent. */
   readonly ticks: boolean;
-  /** Where applications' hints are; none if left out, unless there is a registry. */
-  readonly hints?: HintSource;
-  /** Registry of tables that the main isolate attaches, see {@linkcode RegisteredHints}. */
-  readonly hint_registry?: SharedArrayBuffer;
 }
 
 /** One agent's instance of the policy. */
@@ -358,9 +353,8 @@ export class EdfScheduler extends GlobalScheduler {
 
 /** The policy, for every kernel. */
 export function edf(config: EdfConfig): PolicyDefinition {
-  const { hints: given, ...options } = config;
-  const registry = config.hint_registry;
-  const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
+  const { hints: _, ...options } = config;
+  const hints = hintsOf(config);
   return {
     ...globalPolicy(config),
     name: "edf",

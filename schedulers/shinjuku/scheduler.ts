@@ -28,9 +28,9 @@ import type { MessageCursor } from "../../lib/message.ts";
 import type { PolicyDefinition } from "../../lib/policy.ts";
 import type { GlobalRole } from "../../lib/role_candidates.ts";
 import { HintReader } from "../../shared/hint_reader.ts";
-import { RegisteredHints } from "../../shared/hint_registry.ts";
+import { type HintOptions, hintsOf } from "../../shared/hint_registry.ts";
 import { HintRehearsal } from "../../shared/hint_rehearsal.ts";
-import { HintNews, type HintSource, NEWS_THREAD, NO_HINTS } from "../../shared/hint_source.ts";
+import { HintNews, type HintSource, NEWS_THREAD } from "../../shared/hint_source.ts";
 import { SCHED_ITEM_RUNNABLE, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 
 /** State of a task beside those that all have: the application has no work for it. */
@@ -55,13 +55,9 @@ const MUST_GO = 2;
 const QOS_LEVELS = 32;
 
 /** Parameters of the policy. */
-export interface ShinjukuConfig extends GlobalRole {
+export interface ShinjukuConfig extends GlobalRole, HintOptions {
   /** Time slice in ns. */
   readonly preemption_time_slice_ns: number;
-  /** Where applications' hints are; none if left out, unless there is a registry. */
-  readonly hints?: HintSource;
-  /** Registry of tables that the main isolate attaches, see {@linkcode RegisteredHints}. */
-  readonly hint_registry?: SharedArrayBuffer;
 }
 
 /** One agent's instance of the policy. */
@@ -332,9 +328,8 @@ function runQueues({ state, tasks }: AgentContext): FifoQueue[] {
 
 /** The policy, for every kernel. */
 export function shinjuku(config: ShinjukuConfig): PolicyDefinition {
-  const { hints: given, ...options } = config;
-  const registry = config.hint_registry;
-  const hints = given ?? (registry === undefined ? NO_HINTS : new RegisteredHints(registry));
+  const { hints: _, ...options } = config;
+  const hints = hintsOf(config);
   return {
     ...globalPolicy(config),
     name: "shinjuku",

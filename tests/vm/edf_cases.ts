@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { LoadHints } from "../../experiments/load_hints.ts";
+import { type HintTablePlan, LoadHints } from "../../experiments/load_hints.ts";
 import { cpuMask, joinFd } from "../../experiments/load_program.ts";
 import {
   enterGhost,
@@ -25,8 +25,8 @@ import {
   yieldCpu,
 } from "../../experiments/load_steps.ts";
 import { RealLoad } from "../../experiments/real_load.ts";
+import { EDF_HINTS } from "../../experiments/simple_edf/load.ts";
 import { OperatingError } from "../../lib/errors.ts";
-import { WORK_CLASS_ONESHOT, WORK_CLASS_REPEATING } from "../../shared/prio_table.ts";
 import { chooseEnclaveToJoin, type ChosenEnclave, THIS_HOST } from "../../util/enclave_choice.ts";
 import { PROCESS_TOOL_HOST } from "../../util/tool_host.ts";
 
@@ -40,16 +40,8 @@ const QUIET_NS = 500 * MS;
 const QUIET_SHARE = 0.2;
 const ONESHOT = 1;
 const REPEATING = 2;
-const TABLE = {
-  // Rows of all cases, of which each takes its own.
-  item_count: 2000,
-  stream_capacity: 19,
-  classes: [
-    {},
-    { flags: WORK_CLASS_ONESHOT, qos: 1, exectime_ns: WORK_NS },
-    { flags: WORK_CLASS_REPEATING, qos: 1, exectime_ns: WORK_NS, period_ns: DEADLINE_NS },
-  ],
-};
+/** Rows of all cases, of which each takes its own; the work classes are those of simple_edf. */
+const TABLE: HintTablePlan = { ...EDF_HINTS, item_count: 2000 };
 
 /** What is done while the threads run; says what is wrong. */
 type Watch = (

@@ -152,28 +152,23 @@ Deno.test("jobs: what takes minutes is left out unless it is asked for", () => {
   ]);
 });
 
+const EXP_NAMES: readonly string[] = [
+  "SimpleExp",
+  "SimpleExpMany",
+  "BusyExp",
+  "TaskDeparted",
+  "TaskDepartedMany",
+  "TaskDepartedManyRace",
+];
+
 /** What the ghost_ jobs print when all is well. */
 const GHOST_OUTPUT: Readonly<Record<string, string>> = {
   ghost_facts: "versions 69 \nThis host is ready for agents on: ghost\n",
   ghost_simple_exp: "agent active\nload_status 0\n" +
-    [
-      "SimpleExp",
-      "SimpleExpMany",
-      "BusyExp",
-      "TaskDeparted",
-      "TaskDepartedMany",
-      "TaskDepartedManyRace",
-    ].map((name) => `load: ${name}\nload:  took 1.00 ms\n`).join("") +
+    EXP_NAMES.map((name) => `load: ${name}\nload:  took 1.00 ms\n`).join("") +
     "agent_status 0\nagent: Initialization complete, ghOSt active.\nagent: Done!\nenclaves 0\n",
   ghost_sol: "first active\nload_status 0\n" +
-    [
-      "SimpleExp",
-      "SimpleExpMany",
-      "BusyExp",
-      "TaskDeparted",
-      "TaskDepartedMany",
-      "TaskDepartedManyRace",
-    ].map((name) => `load: ${name}\n`).join("") +
+    EXP_NAMES.map((name) => `load: ${name}\n`).join("") +
     "counted\nwanted_status 0\nload_status 0\nbusy,ghost,yield,30,1.0,812.5,0,0,0\n" +
     "first_status 0\nfirst: Done!\nenclaves 0\nold active\nnew active\nold_status 0\n" +
     "load_status 0\nacross_status 0\ngone_ms 170\nnew_status 1\n" +
@@ -278,14 +273,7 @@ Deno.test("jobs: scx_bench compares agents, and takes less where instructions ar
 const SCX_SOL_OUTPUT = "loaded enabled\n" +
   "policy 7, 24 threads ended after 900 ms\n".repeat(2) +
   "load_status 0\nrole 0\nrole 1\nwanted_percent 60\nwanted_status 0\nexp_status 0\n" +
-  [
-    "SimpleExp",
-    "SimpleExpMany",
-    "BusyExp",
-    "TaskDeparted",
-    "TaskDepartedMany",
-    "TaskDepartedManyRace",
-  ].map((name) => `exp: ${name}\n`).join("") +
+  EXP_NAMES.map((name) => `exp: ${name}\n`).join("") +
   "agent_status 0\nagent: Done!\nafter disabled\nloaded enabled\ngone_ms 900\n" +
   "kill_load_status 0\nagent_status 1\nafter disabled\n";
 

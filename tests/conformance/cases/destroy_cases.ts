@@ -151,7 +151,7 @@ const TIMEOUT_CASES: readonly ContractCase[] = [
       const lab = await Lab.open(host);
       expectEqual(lab.control.writeTunable("runnable_timeout", WAIT_MS), 0, "runnable_timeout");
       const thread = lab.task([{ op: "run", ns: 10_000 }]);
-      await host.sleep(WAIT_MS * 500_000);
+      await host.sleep(WAIT_MS * 800_000);
       expect(!lab.control.isDestroyed(), "not before its time");
       await lab.until(() => lab.control.isDestroyed(), "destroyed", WAIT_MS * 2_000_000);
       await lab.until(() => host.hasExited(thread), "the task ends under the default class");

@@ -82,7 +82,10 @@ async function runSyncGroups(
   const size = `${cpu_count} CPUs, ${count} threads`;
   await lab.until(all, `all threads exit with ${size}`, LONG_NS);
   expectEqual(words[VIOLATION_CELL], 0, `groups that broke the contract with ${size}`);
-  expect(words[SUCCESS_CELL] > 0, `groups succeeded with ${size}`);
+  // On a real machine a nap can be over before its thread sleeps, and needs no group then.
+  const is_exact = host.patience === 1;
+  expect(words[SUCCESS_CELL] > (is_exact ? 20 : 0), `groups succeeded with ${size}`);
+  if (is_exact) expect(words[FAILURE_CELL] > 0, `groups failed with ${size}`);
   lab.close();
   return [words[SUCCESS_CELL], words[FAILURE_CELL]];
 }
@@ -116,7 +119,6 @@ const TRANSACTION_CASES: readonly ContractCase[] = [
     cpu_count: 8,
     step: syncGroupStep,
     run: async (host) => {
-      // In total: naps of one thread that are over before it sleeps need no group each.
       let [succeeded, failed] = [0, 0];
       for (const cpu_count of [1, 2, 4, 8]) {
         for (const count of [1, 4, 8, 16]) {
@@ -259,6 +261,7 @@ const RACE_CASES: readonly ContractCase[] = [
         await host.sleep(1_000 + (joined * 7919) % 4_000);
       }
       const run_count = host.words[COMPLETE_CELL];
+      if (host.patience === 1) expect(joined > 300, `${joined} times in`);
       expect(
         run_count > 300,
         `${run_count} times on a CPU of the enclave, ${joined} times moved in`,
