@@ -111,6 +111,7 @@ void BPF_PROG(ghost_enqueue, struct task_struct *p, u64 enq_flags)
 	due = state->due;
 	state->due = DUE_NONE;
 	state->is_queued = 1;
+	state->is_stray = 0;
 	__sync_fetch_and_or(&word->flags, GHOST_SW_TASK_RUNNABLE);
 	setWaiting(state->enclave, state->word, bpf_ktime_get_ns());
 	if (due == DUE_NEW) {
@@ -140,23 +141,52 @@ void BPF_PROG(ghost_dequeue, struct task_struct *p, u64 deq_flags)
 		state->is_queued = 0;
 }
 
+/* For a task that its policy puts where it may not run. */
+#define STRAY_SLICE_NS (5 * CLOCK_MS)
+
+/*
+ * A ghOSt kernel runs a task where the policy says, allowed or not, and policies count on that;
+ * sched_ext does not. So a task that is put a second time where it may not run gets a slice on the
+ * CPU where it waits, behind what runs there. A global agent in its way is asked to move on.
+ */
+static __always_inline void runAsStray(struct task_struct *p, struct task_state *state, u32 put_on)
+{
+	u32 cpu_id = scx_bpf_task_cpu(p);
+	struct cpu_state *cpu = cpuOf(cpu_id);
+
+	state->cpu = put_on;
+	state->is_stray = 1;
+	state->is_inserted = 1;
+	scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_LOCAL_ON | cpu_id, STRAY_SLICE_NS, 0);
+	COUNT(stray_count);
+	if (cpu && cpu->enclave && cpu->mode == MODE_AGENT)
+		setAvailable(cpu, cpu_id, 0);
+}
+
 /* Gives the latched task to the kernel, or tells why not. */
 static __always_inline void insertLatched(struct task_struct *p, u64 gtid, u32 cpu_id, u32 flags)
 {
 	struct task_state *state = memberState(p);
 	struct cpu_state *cpu = cpuOf(cpu_id);
+	u32 is_allowed;
 
 	if (!state || !cpu || state->gtid != gtid)
 		return;
 	/* Whoever takes the latch away tells what became of the task. */
 	if (__sync_val_compare_and_swap(&state->latched_cpu, cpu_id + 1, 0) != cpu_id + 1)
 		return;
-	if (!state->is_queued || !bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr)) {
+	is_allowed = bpf_cpumask_test_cpu(cpu_id, p->cpus_ptr);
+	if (!state->is_queued || (!is_allowed && !state->is_misfit)) {
+		state->is_misfit = !is_allowed;
 		sendLatchFailure(state, EINVAL_);
 		return;
 	}
 	cpu->run_flags = flags;
 	cpu->elides_preempt = (flags & ELIDE_PREEMPT) != 0;
+	if (!is_allowed) {
+		runAsStray(p, state, cpu_id);
+		return;
+	}
 	state->is_inserted = 1;
 	scx_bpf_dsq_insert___v2___x(p, SCX_DSQ_LOCAL, SCX_SLICE_INF, 0);
 	COUNT(dispatched_count);
@@ -206,14 +236,17 @@ void BPF_PROG(ghost_running, struct task_struct *p)
 	struct task_state *state = memberState(p);
 	struct ghost_status_word *word = state ? wordOf(state->enclave, state->word) : 0;
 	u32 cpu_id = bpf_get_smp_processor_id();
-	struct cpu_state *cpu = cpuOf(cpu_id);
+	struct cpu_state *cpu = cpuOf(state && state->is_stray ? (u32)state->cpu : cpu_id);
 
 	if (!word || !cpu)
 		return;
 	cpu->elides_preempt = 0;
 	state->is_queued = 0;
 	state->has_run = 1;
-	state->cpu = cpu_id;
+	if (!state->is_stray) {
+		state->is_misfit = 0;
+		state->cpu = cpu_id;
+	}
 	state->run_since = bpf_ktime_get_ns();
 	word->switch_time = state->run_since;
 	setWaiting(state->enclave, state->word, 0);
@@ -273,6 +306,7 @@ void BPF_PROG(ghost_quiescent, struct task_struct *p, u64 deq_flags)
 	forgetLatch(state);
 	state->is_queued = 0;
 	state->is_inserted = 0;
+	state->is_stray = 0;
 	due = state->due;
 	state->due = DUE_WAKEUP; /* before a look at the gate, as whoever opens it looks here after */
 	__sync_fetch_and_and(&word->flags, ~GHOST_SW_TASK_RUNNABLE);
@@ -307,6 +341,7 @@ void BPF_PROG(ghost_set_cpumask, struct task_struct *p, const struct cpumask *cp
 
 	if (!state)
 		return;
+	state->is_misfit = 0;
 	if (state->skip_cpumask) {
 		state->skip_cpumask = 0;
 		return;
@@ -381,6 +416,8 @@ static __always_inline void enterEnclave(struct task_struct *p, struct task_stat
 	state->is_inserted = 0;
 	state->is_new_told = 0;
 	state->is_told_runnable = 0;
+	state->is_misfit = 0;
+	state->is_stray = 0;
 	state->latched_cpu = 0;
 	state->run_since = 0;
 	state->nice = p->static_prio - 120;

@@ -149,6 +149,7 @@ enum { EPERM_ = 1, ENOENT_ = 2, ESRCH_ = 3, ENXIO_ = 6, EBADF_ = 9, ENOMEM_ = 12
 #define SCX_KICK_PREEMPT 2ULL
 #define SCX_DSQ_GLOBAL ((1ULL << 63) | 1ULL)
 #define SCX_DSQ_LOCAL ((1ULL << 63) | 2ULL)
+#define SCX_DSQ_LOCAL_ON ((1ULL << 63) | (1ULL << 62)) /* and the CPU */
 #define SCX_SLICE_DFL 20000000ULL
 #define SCX_SLICE_INF (~0ULL)
 #define TASK_DEAD 0x80U

@@ -145,6 +145,8 @@ struct task_state {
 	u32 departed; /* 1 + the word of its last stay, or 0 */
 	u32 departed_enclave;
 	u32 latched_cpu; /* 1 + CPU, or 0 */
+	u32 is_misfit; /* it was told that it may not run where it is put */
+	u32 is_stray; /* it runs where it may; to its agent, where it was put: on `cpu` */
 	u32 skip_cpumask; /* the kernel tells the affinity once while the task joins */
 	s32 nice;
 	s32 cpu; /* where it ran last */

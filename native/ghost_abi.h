@@ -329,7 +329,8 @@ struct scx_report {
 	u32 fallback_count; /* times a task of no live enclave was given a CPU */
 	u32 doorbell_count;
 	u32 preempt_count;
-	u32 unused[6];
+	u32 stray_count; /* times a task ran where it may, not where its policy put it */
+	u32 unused[5];
 	u32 refused_counts[16]; /* of transactions, by state */
 	char reason[64];
 	char message[320];

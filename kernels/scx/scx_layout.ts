@@ -84,6 +84,8 @@ export interface ScxReport {
   readonly doorbell_count: number;
   /** Times a task lost its CPU. */
   readonly preempt_count: number;
+  /** Times a task was run where it may, not where its policy put it. */
+  readonly stray_count: number;
   /** Transactions that were refused, by state − GHOST_TXN_COMPLETE. */
   readonly refused_counts: readonly number[];
   /** The kernel's word for the exit kind. */
@@ -123,6 +125,7 @@ export function readReport(bytes: Uint8Array): ScxReport {
     fallback_count: word(7),
     doorbell_count: word(8),
     preempt_count: word(9),
+    stray_count: word(10),
     refused_counts: Array.from({ length: 16 }, (_, state) => word(REFUSED_WORD + state)),
     reason: textAt(bytes, REASON_BYTE, MESSAGE_BYTE),
     message: textAt(bytes, MESSAGE_BYTE, REPORT_BYTES),

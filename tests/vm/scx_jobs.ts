@@ -8,8 +8,12 @@ import { EXIT_COUNT_MAX, type ExitKind, EXITS_FOLDER } from "../../util/guard/la
 import { shellWord } from "./guest.ts";
 import { fact, faultsIf, type JobContext, type VmJob } from "./job.ts";
 
+const PER_CPU_AGENT = '"$programs/fifo_per_cpu_agent"';
+
 /** Starts an agent, runs shell lines beside it, and stops it. */
 interface AgentScript {
+  /** Shell words that start the agent; without them the per-CPU FIFO's. */
+  readonly program?: string;
   /** Further flags of the agent. */
   readonly flags?: string;
   /** Lines that run while it is online; `$agent` is its process. */
@@ -17,18 +21,21 @@ interface AgentScript {
 }
 
 /** Shell functions that all scripts use. */
-export function prelude({ programs, scx, deno, std_flags }: JobContext): string {
+export function prelude(
+  { programs, scx, deno, std_flags }: JobContext,
+  program = PER_CPU_AGENT,
+): string {
   return `programs=${shellWord(programs)} scx=${shellWord(scx)} deno=${shellWord(deno)}
 deno_run() { "$deno" run -A --no-prompt --no-check ${std_flags.map(shellWord).join(" ")} "$@"; }
 state() { cat /sys/kernel/sched_ext/state; }
 start_agent() {
-  "$programs/fifo_per_cpu_agent" --kernel=scx --ghost_cpus 1-3 "$@" >/tmp/agent 2>&1 & guard=$!
+  ${program} --kernel=scx --ghost_cpus 1-3 "$@" >/tmp/agent 2>&1 & guard=$!
   for i in $(seq 600); do
     grep -q "ghOSt active" /tmp/agent && break
     kill -0 $guard 2>/dev/null || break
     sleep 0.1
   done
-  agent=$(pgrep -x -P $guard fifo_per_cpu_ag || echo $guard)
+  agent=$(pgrep -P $guard || echo $guard)
 }
 stop_agent() {
   kill -INT $guard; wait $guard
@@ -38,8 +45,9 @@ stop_agent() {
 }
 
 /** The agent on CPUs 1 to 3, beside which the body runs. */
-export function withAgent(context: JobContext, { flags = "", body }: AgentScript): string {
-  return `${prelude(context)}start_agent ${flags}
+export function withAgent(context: JobContext, script: AgentScript): string {
+  const { program = PER_CPU_AGENT, flags = "", body } = script;
+  return `${prelude(context, program)}start_agent ${flags}
 echo "loaded $(state)"
 ${body}
 stop_agent
@@ -60,6 +68,7 @@ interface Counts {
   readonly no_word_count: number;
   readonly overflow_count: number;
   readonly latched_count: number;
+  readonly stray_count: number;
   readonly exit_kind: number;
 }
 
@@ -99,6 +108,38 @@ deno_run tests/vm/scx_report.ts`,
         ),
       ],
       detail: runs.map((line) => line.match(/\d+ ms/)?.[0]).join(", "),
+    };
+  },
+};
+
+const BOUND_ROUNDS = 5;
+
+const SCX_BOUND: VmJob = {
+  name: "scx_bound",
+  summary: "threads that bind themselves to CPUs where no policy puts them run there, and end",
+  timeout_s: 180,
+  is_packed: true,
+  is_scx: true,
+  script: (context) =>
+    withAgent(context, {
+      body: `timeout 120 "$programs/ghostctl" run -- "$scx/scx_load" bound 6 ${BOUND_ROUNDS}
+echo "load_status $?"
+deno_run tests/vm/scx_report.ts`,
+    }),
+  judge({ stdout }) {
+    const run = stdout.match(/^policy 7, 6 threads ended after (\d+ ms)$/m);
+    const stray_count = counts(stdout)?.stray_count ?? 0;
+    return {
+      faults: [
+        ...endFaults(stdout),
+        ...faultsIf(
+          [run === null, "the threads did not end under SCHED_EXT"],
+          [fact(stdout, "load_status") !== "0", "a thread was not where it is bound to"],
+          // Two of five CPUs are outside the enclave.
+          [!(stray_count >= 2 * 6 * BOUND_ROUNDS), `${stray_count} strays`],
+        ),
+      ],
+      detail: `${run?.[1]}, ${stray_count} strays`,
     };
   },
 };
@@ -305,13 +346,15 @@ const STRESS_S = 45;
 
 const SCX_STRESS: VmJob = {
   name: "scx_stress",
-  summary: `stress-ng (CPU, fork, affinity, aggressive) runs ${STRESS_S} s under the agent`,
+  summary: `stress-ng (CPU, fork, affinity, aggressive) runs ${STRESS_S} s under centralized FIFO`,
   timeout_s: 240,
   is_packed: true,
   is_scx: true,
   is_soak: true,
   script: (context) =>
     withAgent(context, {
+      program: '"$programs/ghostctl" fifo_centralized_agent',
+      flags: "--globalcpu 1 --preemption_time_slice 5ms",
       body: `tools=.cache/vm/tools/usr
 timeout 150 "$programs/ghostctl" run -- \\
   env LD_LIBRARY_PATH=$(echo $tools/lib/*-linux-gnu) $tools/bin/stress-ng --cpu 4 \\
@@ -331,7 +374,7 @@ deno_run tests/vm/scx_report.ts`,
           [(report?.no_word_count ?? 1) > 0, "threads without a status word"],
         ),
       ],
-      detail: `${report?.latched_count} commits`,
+      detail: `${report?.latched_count} commits, ${report?.stray_count} strays`,
     };
   },
 };
@@ -368,9 +411,7 @@ for run in $(seq ${repeats}); do
   "$programs/ghostctl" run -- "$scx/scx_load" phases 20 ${LONG_ROUNDS} >/tmp/load 2>&1 & load=$!
   for i in $(seq 600); do grep -q started /tmp/load && break; sleep 0.1; done
   sleep 1
-  ${end.action}; start=$(date +%s%N)
-  for i in $(seq 400); do [ "$(state)" = disabled ] && break; sleep 0.05; done
-  echo "ejected_ms $(( ($(date +%s%N) - start) / 1000000 ))"
+  "$scx/scx_load" end ${end.action}
   wait $load; echo "load_status $?"
   ${end.cleanup ?? ":"}
   wait $guard; echo "agent_status $?"
@@ -402,6 +443,7 @@ grep -l "${end.state}" ${EXITS_FOLDER}/*.txt | sed 's/^/state_of /'`,
 /** How an agent comes to its end. */
 interface AgentEnd {
   readonly flags: string;
+  /** The signal, and who gets it. */
   readonly action: string;
   readonly cleanup?: string;
   readonly limit_ms: number;
@@ -417,7 +459,7 @@ const KILLED_LIMIT_MS = 6000;
 
 const KILLED: AgentEnd = {
   flags: "",
-  action: "kill -9 $agent",
+  action: "9 $agent",
   limit_ms: KILLED_LIMIT_MS,
   said: /agent: /,
   kind: "killed",
@@ -429,7 +471,7 @@ const WATCHDOG_MS = 3000;
 /** Stopped, an agent does nothing: neither it nor its guard, for which this is no stall. */
 const HUNG: AgentEnd = {
   flags: `--runnable-timeout ${WATCHDOG_MS}ms --watchdog 1h`,
-  action: "kill -STOP $guard $agent",
+  action: "19 $guard $agent",
   cleanup: "kill -CONT $guard $agent",
   limit_ms: WATCHDOG_MS + 1000,
   said: /runnable_timeout: thread \d+ waited \d+ ms/,
@@ -465,6 +507,7 @@ echo "after $(state)"`,
 /** All scx jobs. */
 export const SCX_JOBS: readonly VmJob[] = [
   SCX_THREADS,
+  SCX_BOUND,
   SCX_ORDER,
   SCX_SIMPLE_EXP,
   SCX_REFUSALS,
