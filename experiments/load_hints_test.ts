@@ -17,7 +17,6 @@ Deno.test("threads have a row each, and one that rests goes on when the agent gi
   assertEquals(agent.attach(Deno.pid), undefined);
   const options: RealLoadOptions = {
     join: () => 0,
-    join_fd: -1,
     policy: SCHED_BATCH,
     thread_capacity: 3,
     cpu_mask: new Uint8Array(),

@@ -4,9 +4,7 @@
  *
  * @module
  */
-import { AT_FDCWD, CPU_MASK_BYTES, O_CLOEXEC, O_WRONLY } from "../ffi/linux.ts";
-import { loadShim } from "../ffi/shim.ts";
-import { cString } from "../ffi/symbols.ts";
+import { CPU_MASK_BYTES } from "../ffi/linux.ts";
 import { SimEnclave } from "../kernels/sim/enclave.ts";
 import { SimPolicyHost } from "../kernels/sim/host.ts";
 import { SimKernel } from "../kernels/sim/sim_kernel.ts";
@@ -76,13 +74,6 @@ interface Request {
   readonly timeout_ns: number;
 }
 
-/** The descriptor by which a thread joins an enclave of ghostfs itself; −1 if there is none. */
-export function joinFd({ kernel, enclave }: ChosenEnclave): number {
-  if (kernel.kind !== "ghost") return -1;
-  const path = cString(`${enclave.path}/tasks`);
-  return Math.max(loadShim().openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0), -1);
-}
-
 /** CPUs as the mask that the kernel takes; empty without any. */
 export function cpuMask(cpus: readonly number[]): Uint8Array<ArrayBuffer> {
   if (cpus.length === 0) return new Uint8Array();
@@ -132,14 +123,14 @@ async function runSubTests(
   host: ToolHost,
 ): Promise<number> {
   const { kernel, enclave } = chosen;
-  const join_fd = joinFd(chosen);
+  const self_join = enclave.selfJoin();
   const cpus = enclave.cpus();
   let status = 0;
   for (const { name, root, thread_count, report } of sub_tests) {
     host.stdout(name);
     const run = new RealLoad(root, {
       join: (tid) => enclave.join(tid),
-      join_fd,
+      self_join,
       policy: host.policyOf(kernel.kind),
       thread_capacity: thread_count + 1,
       cpu_mask: cpuMask(typeof cpus === "number" ? [] : cpus),

@@ -17,6 +17,7 @@ import {
 } from "../ffi/load.ts";
 import { type CompiledLoad, compileSteps, RUNTIME_TEXTS } from "./native_steps.ts";
 import type { StageRow } from "./load.ts";
+import type { SelfJoin } from "../kernels/real_kernel.ts";
 import type { ThreadKind } from "./load_steps.ts";
 
 /** How long a call waits for threads before the event loop has a turn. */
@@ -26,8 +27,8 @@ const TURN_NS = 200_000_000;
 export interface RealLoadOptions {
   /** Moves a thread into the enclave: 0 or −errno. */
   readonly join: (tid: number) => number;
-  /** A file that takes "0" for the writing thread, which then needs no one else; −1 without. */
-  readonly join_fd: number;
+  /** By what a thread enters by itself; without it `join` is called. */
+  readonly self_join?: SelfJoin;
   /** What sched_getscheduler says of a thread in the enclave. */
   readonly policy: number;
   /** Most threads, the first one included. */
@@ -102,6 +103,8 @@ export class RealLoad {
     const { hints } = options;
     this.#threads = new LoadThreads(this.#compiled.program, {
       ...options,
+      join_fd: options.self_join?.join_fd ?? -1,
+      join_enclave: options.self_join?.join_enclave ?? -1,
       is_bound: options.is_bound ?? false,
       hint_table: hints?.address ?? 0,
       first_sid: hints?.first_sid ?? 0,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { LoadThreads } from "../ffi/load.ts";
 import { SCHED_BATCH } from "../ffi/linux.ts";
 import { loadShim } from "../ffi/shim.ts";
@@ -34,7 +34,6 @@ const MS = 1_000_000;
 function options(changes: Partial<RealLoadOptions> = {}): RealLoadOptions {
   return {
     join: (tid) => loadShim().schedSetscheduler(tid, SCHED_BATCH, 0, 0),
-    join_fd: -1,
     policy: SCHED_BATCH,
     thread_capacity: 64,
     cpu_mask: new Uint8Array(),
@@ -45,7 +44,14 @@ function options(changes: Partial<RealLoadOptions> = {}): RealLoadOptions {
 }
 
 /** For threads without a caller that does what they ask for. */
-const BARE = { ...options(), is_bound: false, hint_table: 0, first_sid: 0 };
+const BARE = {
+  ...options(),
+  is_bound: false,
+  hint_table: 0,
+  first_sid: 0,
+  join_fd: -1,
+  join_enclave: -1,
+};
 
 function start(steps: readonly LoadStep[], changes: Partial<RealLoadOptions> = {}): RealLoad {
   return new RealLoad(threadKind("root", ...steps), options(changes));
@@ -94,11 +100,22 @@ Deno.test("a thread can enter by a file, without the caller", async () => {
   const { openat, close } = loadShim();
   const fd = openat(-100, new TextEncoder().encode(`${path}\0`), 1, 0);
   const asked: number[] = [];
-  const load = start([enterGhost()], { join: (tid) => asked.push(tid), join_fd: fd });
+  const self_join = { join_fd: fd, join_enclave: -1 };
+  const load = start([enterGhost()], { join: (tid) => asked.push(tid), self_join });
   assertEquals((await load.finish()).faults, []);
   close(fd);
   assertEquals([asked, await Deno.readTextFile(path)], [[], "0"]);
   await Deno.remove(path);
+});
+
+Deno.test("a thread that cannot enter by the scx program says why", async () => {
+  const { openat, close } = loadShim();
+  const fd = openat(-100, new TextEncoder().encode("/dev/null\0"), 1, 0);
+  const load = start([enterGhost()], { self_join: { join_fd: fd, join_enclave: 0 } });
+  const { faults } = await load.finish();
+  close(fd);
+  assertEquals(faults.length, 1);
+  assertMatch(faults[0], /enter.*(EINVAL|EPERM|EBADF)/);
 });
 
 Deno.test("a run uses CPU time, a sleep passes time, loops repeat", async () => {

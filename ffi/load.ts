@@ -111,6 +111,8 @@ export interface LoadRunOptions {
   readonly policy: number;
   /** A file that takes "0" for the writing thread; −1: {@linkcode LoadThreads.next} asks. */
   readonly join_fd: number;
+  /** With scx, where `join_fd` is the control program's: index of the enclave; else −1. */
+  readonly join_enclave: number;
   /** CPUs of the load; empty if it names none. */
   readonly cpu_mask: Uint8Array<ArrayBuffer>;
   /** True: threads are bound to these CPUs from the start. */
@@ -306,6 +308,7 @@ export class LoadThreads {
       options.is_bound ? 0 : 1,
       options.hint_table,
       options.first_sid,
+      options.join_enclave,
     );
     const { ops, kind_starts } = program;
     const handle = this.#library.create(config, ops, kind_starts, names, options.cpu_mask);

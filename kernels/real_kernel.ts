@@ -49,10 +49,23 @@ export interface EnclaveView {
   isOnline(): boolean | number;
   /** Moves a thread into the enclave: 0 or −errno, as `EnclaveControl.join`. */
   join(tid: number): number;
+  /**
+   * By what a thread of this process enters by itself; undefined if it may not, or there is no way.
+   * The descriptor stays open.
+   */
+  selfJoin(): SelfJoin | undefined;
   /** Sets the time in ms after which a runnable thread that no one runs ends the enclave. */
   setRunnableTimeout(timeout_ms: number): number;
   /** Destroys it: 0 or −errno. Agents still attached are killed. */
   destroy(): number;
+}
+
+/** By what a thread enters an enclave by itself: native/load_ops.c. */
+export interface SelfJoin {
+  /** The enclave's file of threads, or the control program's descriptor. */
+  readonly join_fd: number;
+  /** With the control program: index of the enclave; else −1. */
+  readonly join_enclave: number;
 }
 
 /** A kernel of this host as a tool sees it. */

@@ -39,6 +39,7 @@ enum load_config {
     CONFIG_IS_FREE,
     CONFIG_HINT_TABLE,
     CONFIG_FIRST_SID,
+    CONFIG_JOIN_ENCLAVE,
 };
 
 static void ring(struct load *load)
@@ -250,6 +251,7 @@ SHIM_API double shim_load_create(const double *config, const void *ops, const vo
     load->word_count = (int32_t)config[CONFIG_WORD_COUNT];
     load->policy = (int32_t)config[CONFIG_POLICY];
     load->join_fd = (int32_t)config[CONFIG_JOIN_FD];
+    load->join_enclave = (int32_t)config[CONFIG_JOIN_ENCLAVE];
     load->cpu_mask_bytes = (int32_t)config[CONFIG_CPU_MASK_BYTES];
     load->is_free = config[CONFIG_IS_FREE] != 0;
     load->hint_table = shim_pointer(config[CONFIG_HINT_TABLE]);

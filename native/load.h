@@ -123,6 +123,7 @@ struct load {
     int32_t word_count;
     int32_t policy;     /* what sched_getscheduler says of a thread in the enclave */
     int32_t join_fd;    /* takes "0" for the writing thread; -1: the caller joins threads */
+    int32_t join_enclave; /* with scx, where join_fd is the control program's; else -1 */
     void *cpu_mask;
     int32_t cpu_mask_bytes;
     int32_t is_free; /* only LOAD_BIND binds threads to the mask */

@@ -110,7 +110,9 @@ static void enter(struct load_thread *self, const struct load_op *op)
 {
     const struct load *load = self->load;
     int32_t result;
-    if (load->join_fd >= 0)
+    if (load->join_enclave >= 0)
+        result = scx_join_self(load->join_fd, (uint32_t)load->join_enclave);
+    else if (load->join_fd >= 0)
         result = write(load->join_fd, "0", 1) == 1 ? 0 : -errno;
     else
         result = load_request(self, op);

@@ -17,6 +17,10 @@
 
 #include "ghost_abi.h"
 
+#ifndef SCHED_EXT
+#define SCHED_EXT 7
+#endif
+#define IS_EXT_ALREADY 1 /* the program's answer to a join of a thread without an enclave */
 #define AGENT_PRIORITY 1 /* of SCHED_FIFO: above every thread of the default class */
 #define BELL_BYTES 4096
 #define BELL_PERIOD_S 2 /* each time the agent takes its CPU from a task, which is told */
@@ -66,6 +70,23 @@ static double control(int32_t fd, u32 op, u32 enclave, s32 a, s32 b, u64 value)
 SHIM_API double shim_scx_call(int32_t fd, u32 op, u32 enclave, s32 a, s32 b, s32 lo, s32 hi)
 {
     return control(fd, op, enclave, a, b, (u64)(u32)hi << 32 | (u32)lo);
+}
+
+/* The calling thread enters an enclave: 0 or -errno; as joinThread of kernels/scx/membership.ts. */
+int32_t scx_join_self(int32_t control_fd, uint32_t enclave)
+{
+    const s32 tid = (s32)syscall(SYS_gettid);
+    const struct sched_param param = {.sched_priority = 0};
+    const double told = control(control_fd, SCX_OP_JOIN, enclave, tid, 0, 0);
+    int32_t result;
+    if (told < 0)
+        return (int32_t)told;
+    if (told == IS_EXT_ALREADY)
+        sched_setscheduler(0, SCHED_OTHER, &param);
+    result = sched_setscheduler(0, SCHED_EXT, &param) == 0 ? 0 : -errno;
+    if (result != 0)
+        control(control_fd, SCX_OP_UNJOIN, enclave, tid, 0, 0);
+    return result;
 }
 
 /* Next id after `id` of the programs (what 0), maps (1) or links (2) of the host; or -errno. */

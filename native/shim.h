@@ -44,6 +44,9 @@ struct timespec shim_deadline(double timeout_ns);
 int32_t shim_futex_wait_word(uint32_t *word, uint32_t expected, double timeout_ns);
 int32_t shim_futex_wake_word(uint32_t *word, int32_t count);
 
+/* The calling thread enters an enclave of the scx program: 0 or -errno. */
+int32_t scx_join_self(int32_t control_fd, uint32_t enclave);
+
 /* Blocks every signal that another thread can take; saves the old mask if `old` is not NULL. */
 int32_t shim_block_signals_save(void *old_sigset);
 

@@ -31,6 +31,7 @@ export function batchEnclave(changes: Partial<EnclaveView> = {}): EnclaveView {
       allProcesses(HOST_FILES).flatMap((pid) => threadsOf(HOST_FILES, pid) ?? []).filter(isInside),
     isOnline: () => true,
     join: (tid) => schedSetscheduler(tid, SCHED_BATCH, 0, 0),
+    selfJoin: () => undefined,
     setRunnableTimeout: () => 0,
     destroy: () => 0,
     ...changes,
@@ -50,7 +51,6 @@ export function toolHost(
 ): TestToolHost {
   const out: string[] = [];
   const err: string[] = [];
-  // Not "ghost": there threads would join by the enclave's file, which is none of the test's.
   const view: KernelView = { kind: "scx", enclaves: () => enclaves };
   return {
     out,

@@ -16,7 +16,7 @@ import {
 } from "../../util/enclave_choice.ts";
 import { type Flag, flagsHelp, type FlagValues, parseFlags } from "../../util/flags.ts";
 import { PROCESS_TOOL_HOST, type ToolHost, toolMain } from "../../util/tool_host.ts";
-import { cpuMask, joinFd } from "../load_program.ts";
+import { cpuMask } from "../load_program.ts";
 import { wordFlag } from "../shared/absl_flags.ts";
 import { allGood, countsFlag, wordsFlag } from "../shared/flag_checks.ts";
 import { RealLoad } from "../real_load.ts";
@@ -126,7 +126,6 @@ function requestOf(flags: FlagValues): Request | UsageError {
 /** Where the threads run; without an enclave in the default class. */
 interface Place {
   readonly chosen: ChosenEnclave | undefined;
-  readonly join_fd: number;
   readonly policy: number;
   readonly cpus: readonly number[];
 }
@@ -136,10 +135,10 @@ async function measure(
   request: Request,
   place: Place,
 ): Promise<MicrobenchRow | OperatingError> {
-  const { chosen, cpus, join_fd, policy } = place;
+  const { chosen, cpus, policy } = place;
   const load = new RealLoad(bench.root(chosen !== undefined), {
     join: (tid) => chosen?.enclave.join(tid) ?? 0,
-    join_fd,
+    self_join: chosen?.enclave.selfJoin(),
     policy,
     thread_capacity: bench.thread_count + 1,
     cpu_mask: cpuMask(cpus),
@@ -186,17 +185,17 @@ async function placeOf(
   const name = flags.text("class");
   if (name === "default") {
     if (request.cpus.length > 0) {
-      return { chosen: undefined, join_fd: -1, policy: -1, cpus: request.cpus };
+      return { chosen: undefined, policy: -1, cpus: request.cpus };
     }
     const chosen = await chooseEnclave("auto", flags.text("enclave"), host);
     const cpus = chosen instanceof OperatingError ? -1 : chosen.enclave.cpus();
-    if (typeof cpus !== "number") return { chosen: undefined, join_fd: -1, policy: -1, cpus };
+    if (typeof cpus !== "number") return { chosen: undefined, policy: -1, cpus };
     return new UsageError("--class default needs CPUs", "give --cpus LIST, or an --enclave");
   }
   const chosen = await chooseEnclaveToJoin(name, flags.text("enclave"), host);
   if (chosen instanceof OperatingError) return chosen;
   const policy = host.policyOf(chosen.kernel.kind);
-  return { chosen, join_fd: joinFd(chosen), policy, cpus: request.cpus };
+  return { chosen, policy, cpus: request.cpus };
 }
 
 async function run(args: readonly string[], host: ToolHost): Promise<number | OperatingError> {

@@ -15,6 +15,7 @@ function enclaveOf(join: (tid: number) => number): { kernel: KernelView; enclave
     taskTids: () => [],
     isOnline: () => true,
     join,
+    selfJoin: () => undefined,
     setRunnableTimeout: () => 0,
     destroy: () => 0,
   };

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { AT_FDCWD } from "../../ffi/linux.ts";
+import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../../ffi/linux.ts";
+import { loadShim } from "../../ffi/shim.ts";
 import type { EnclaveView, KernelView } from "../real_kernel.ts";
 import { EnclaveFiles, enclavePath, GHOSTFS_PATH, listEnclaveIds } from "./enclave_files.ts";
 import type { GhostHost } from "./ghost_host.ts";
@@ -19,6 +20,11 @@ function viewOf(host: GhostHost, root: string, id: number): EnclaveView {
     taskTids: () => files.taskTids(),
     isOnline: () => files.isOnline(),
     join: (tid) => files.join(tid),
+    selfJoin: () => {
+      const tasks = new TextEncoder().encode(`${path}/tasks\0`);
+      const join_fd = loadShim().openat(AT_FDCWD, tasks, O_WRONLY | O_CLOEXEC, 0);
+      return join_fd < 0 ? undefined : { join_fd, join_enclave: -1 };
+    },
     setRunnableTimeout: (timeout_ms) => files.write("runnable_timeout", String(timeout_ms)),
     destroy: () => files.destroy(),
   };

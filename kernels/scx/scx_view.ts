@@ -175,6 +175,14 @@ function viewOf(index: number): ScxEnclaveView {
           call(parts.control_fd, op, enclave, a, b, lo, hi);
         return joinThread(control, index, tid, owner_pid);
       }),
+    selfJoin: () => {
+      const found = withRecord(({ control_fd }, { owner_pid }) =>
+        clientFault(Deno.pid, owner_pid) === undefined
+          ? { join_fd: control_fd, join_enclave: index }
+          : undefined
+      );
+      return typeof found === "number" ? undefined : found;
+    },
     setRunnableTimeout: (timeout_ms) =>
       withRecord((parts) => {
         if ((timeout_ms | 0) !== timeout_ms || timeout_ms < 0) return -EINVAL;

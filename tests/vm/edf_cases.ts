@@ -7,7 +7,7 @@
  * @module
  */
 import { type HintTablePlan, LoadHints } from "../../experiments/load_hints.ts";
-import { cpuMask, joinFd } from "../../experiments/load_program.ts";
+import { cpuMask } from "../../experiments/load_program.ts";
 import {
   enterGhost,
   expectInGhost,
@@ -128,7 +128,7 @@ async function runCase(one: Case, chosen: ChosenEnclave, hints: LoadHints): Prom
   const policy = PROCESS_TOOL_HOST.policyOf(kernel.kind);
   const load = new RealLoad(threadKind(one.name, fork(thread, count, FORK_NS), join()), {
     join: (tid) => enclave.join(tid),
-    join_fd: joinFd(chosen),
+    self_join: enclave.selfJoin(),
     policy,
     thread_capacity: count + 1,
     cpu_mask: cpuMask(typeof cpus === "number" ? [] : cpus),

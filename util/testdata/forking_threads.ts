@@ -23,7 +23,6 @@ function generation(depth: number): ThreadKind {
 
 const load = new RealLoad(generation(7), {
   join: () => 0,
-  join_fd: -1,
   policy: -1,
   thread_capacity: 1024,
   cpu_mask: new Uint8Array(),
