@@ -375,6 +375,19 @@ export class Lab {
     return (this.taskFlags(thread) & GHOST_SW_TASK_ONCPU) !== 0;
   }
 
+  /**
+   * Waits until those tasks run whose commits were in these CPUs' records: all at once; on a host
+   * whose other threads take CPUs, too, each at some time since its commit.
+   */
+  async untilAllRun(cpus: readonly number[], threads: readonly ContractThread[]): Promise<void> {
+    const { words } = this.txns;
+    const committedAt = (nth: number): number =>
+      words[cpus[nth] * TXN_STRIDE_WORDS + TXN_TASK_BARRIER_WORD];
+    const runs = (thread: ContractThread, nth: number): boolean =>
+      this.host.patience === 1 ? this.isOnCpu(thread) : this.#hasRun(thread, committedAt(nth));
+    await this.until(() => threads.every(runs), "all tasks run");
+  }
+
   /** Puts a runnable task on the CPU of an agent, by that agent. */
   async runOn(cpu: number, thread: ContractThread, run_flags = 0): Promise<void> {
     const before = this.taskBarrier(thread);

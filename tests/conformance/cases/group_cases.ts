@@ -46,7 +46,7 @@ const GROUP_CASES: readonly ContractCase[] = [
         [GHOST_TXN_COMPLETE, GHOST_TXN_TARGET_NOT_FOUND, GHOST_TXN_COMPLETE],
         "states",
       );
-      await lab.until(() => lab.isOnCpu(first) && lab.isOnCpu(last), "both tasks run");
+      await lab.untilAllRun([1, 3], [first, last]);
     },
   },
   {
@@ -60,7 +60,7 @@ const GROUP_CASES: readonly ContractCase[] = [
       lab.fill(0, { thread: mine });
       lab.openTxn(1, { thread: other });
       await lab.requestMask(0, COMMIT_GROUP, [0, 1], WITH_OWN);
-      await lab.until(() => lab.isOnCpu(mine) && lab.isOnCpu(other), "both tasks run");
+      await lab.untilAllRun([0, 1], [mine, other]);
       expectEqual(states(lab, [0, 1]), [GHOST_TXN_COMPLETE, GHOST_TXN_COMPLETE], "states");
     },
   },
@@ -127,7 +127,7 @@ const SYNC_CASES: readonly ContractCase[] = [
       expectEqual(result, 1, "result");
       const complete = [GHOST_TXN_COMPLETE, GHOST_TXN_COMPLETE, GHOST_TXN_COMPLETE];
       expectEqual(states(lab, [1, 2, 3]), complete, "states");
-      await lab.until(() => tasks.every((thread) => lab.isOnCpu(thread)), "all run");
+      await lab.untilAllRun([1, 2, 3], tasks);
     },
   },
   {
@@ -214,7 +214,7 @@ const SYNC_CASES: readonly ContractCase[] = [
       lab.fill(0, { thread: mine });
       lab.openTxn(1, { thread: other });
       await lab.requestMask(0, COMMIT_SYNC, [0, 1], WITH_OWN);
-      await lab.until(() => lab.isOnCpu(mine) && lab.isOnCpu(other), "both tasks run");
+      await lab.untilAllRun([0, 1], [mine, other]);
       expectEqual(await lab.wokenResult(0), 1, "result");
     },
   },
