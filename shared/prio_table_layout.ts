@@ -168,8 +168,16 @@ export function readPrioTableLayout(
   const bad = (what: string) =>
     new SharedMemoryError("BAD_LAYOUT", `the PrioTable's ${what}`, "it is damaged or foreign");
   if (words.byteLength < PRIO_TABLE_ROW_BYTES) return bad(`memory has ${words.byteLength} bytes`);
-  const header: readonly number[] = Array.from(words.subarray(0, 8), (word) => word >>> 0);
-  const version = header[VERSION_WORD] & 0xffff;
+  // One by one: an agent does this between two decisions, and lists are garbage.
+  const version_word = words[VERSION_WORD] >>> 0;
+  const table_bytes = words[MAPLEN_WORD] >>> 0;
+  const item_count = words[SI_NUM_WORD] >>> 0;
+  const items_offset_bytes = words[SI_OFF_WORD] >>> 0;
+  const class_count = words[WC_NUM_WORD] >>> 0;
+  const classes_offset_bytes = words[WC_OFF_WORD] >>> 0;
+  const stream_capacity = words[ST_CAP_WORD] >>> 0;
+  const stream_offset_bytes = words[ST_OFF_WORD] >>> 0;
+  const version = version_word & 0xffff;
   if (version !== PRIO_TABLE_VERSION) {
     return new SharedMemoryError(
       "WRONG_VERSION",
@@ -177,9 +185,8 @@ export function readPrioTableLayout(
       "build the application and the agent from the same release",
     );
   }
-  const header_bytes = header[VERSION_WORD] >>> 16;
+  const header_bytes = version_word >>> 16;
   if (header_bytes !== PRIO_TABLE_ROW_BYTES) return bad(`header has ${header_bytes} bytes`);
-  const [item_count, class_count] = [header[SI_NUM_WORD], header[WC_NUM_WORD]];
   if (item_count > limits.item_count_max || class_count > limits.class_count_max) {
     return new SharedMemoryError(
       "BAD_LAYOUT",
@@ -187,15 +194,14 @@ export function readPrioTableLayout(
       `use at most ${limits.item_count_max} and ${limits.class_count_max}`,
     );
   }
-  const stream_capacity = header[ST_CAP_WORD];
   if (!STREAM_CAPACITIES.includes(stream_capacity)) {
     return bad(`stream has ${stream_capacity} cells`);
   }
   const layout = layoutOf(item_count, class_count, stream_capacity);
   if (layout.table_bytes > words.byteLength) return bad(`rows end after its memory`);
-  const offsets_fit = header[MAPLEN_WORD] === layout.table_bytes &&
-    header[SI_OFF_WORD] === layout.items_offset_bytes &&
-    header[WC_OFF_WORD] === layout.classes_offset_bytes &&
-    header[ST_OFF_WORD] === layout.stream_offset_bytes;
+  const offsets_fit = table_bytes === layout.table_bytes &&
+    items_offset_bytes === layout.items_offset_bytes &&
+    classes_offset_bytes === layout.classes_offset_bytes &&
+    stream_offset_bytes === layout.stream_offset_bytes;
   return offsets_fit ? layout : bad(`offsets do not fit its counts`);
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { GHOST_CALLS } from "./calls_jobs.ts";
 import { prelude, SUB_TESTS } from "./ghost_script.ts";
 import { GHOST_GLOBAL_JOBS } from "./global_jobs.ts";
 import { shellWord } from "./guest.ts";
@@ -206,23 +207,6 @@ echo "gone $(ask 2 2>&1)"`,
       [!/^gone .*answers no requests/m.test(stdout), "an agent that is gone still answers"],
     ),
     detail: `${fact(stdout, "loaded")} threads`,
-  }),
-};
-
-const GHOST_CALLS: VmJob = {
-  name: "ghost_calls",
-  summary: "bare system calls, with CAP_SYS_NICE and without, answer as upstream's tests want",
-  timeout_s: 120,
-  is_ghost: true,
-  script: ({ deno, std_flags }) =>
-    [deno, "run", "-A", "--no-prompt", "--no-check", ...std_flags, "tests/vm/ghost_calls.ts"]
-      .map(shellWord).join(" "),
-  judge: ({ stdout }) => ({
-    faults: [
-      ...stdout.split("\n").filter((line) => line.startsWith("FAIL")),
-      ...faultsIf([!/^checks \d+ passed, 0 failed$/m.test(stdout), "not every call was checked"]),
-    ],
-    detail: fact(stdout, "checks") ?? "",
   }),
 };
 

@@ -25,11 +25,18 @@ const THREAD_COUNT = 8;
 /** The thread that keeps the CPU busy until all rows are written; its class goes before all. */
 const PLUG = THREAD_COUNT;
 const PLUG_CLASS = THREAD_COUNT;
+/**
+ * A thread that is off its CPU may hold a lock that the main thread waits for; while the plug
+ * keeps the CPU neither goes on.
+ */
+const PLUG_MS_MAX = 10_000;
 const DEADLINE_STEP_NS = 100e6;
 const WORK_MS = 5;
 /** How long the agent may take to find the table, and threads to show that they do not run. */
 const SETTLE_MS = 2000;
 const END_MS = 120_000;
+/** So often in a row the threads are found asleep before they join. */
+const ASLEEP_LOOKS = 5;
 // Words of the memory that the threads share.
 const GO = 0;
 const PLUG_IS_OUT = 1;
@@ -46,7 +53,8 @@ function work({ words, index }: Orders, post: (tid: number) => void): void {
   post(loadShim().gettid());
   Atomics.wait(words, GO, 0);
   if (index === PLUG) {
-    while (Atomics.load(words, PLUG_IS_OUT) === 0);
+    const end_ms = performance.now() + PLUG_MS_MAX;
+    while (Atomics.load(words, PLUG_IS_OUT) === 0 && performance.now() < end_ms);
     return;
   }
   for (const end_ms = performance.now() + WORK_MS; performance.now() < end_ms;);
@@ -62,6 +70,10 @@ async function startThreads(words: Int32Array): Promise<number[]> {
     worker.postMessage({ words, index });
     return new Promise<number>((resolve) => worker.onmessage = ({ data }) => resolve(data));
   }));
+}
+
+function isAsleep(tid: number): boolean {
+  return /\) S /.test(Deno.readTextFileSync(`/proc/self/task/${tid}/stat`));
 }
 
 /** Class `n` goes before class `n + 1` with "qos"; all have the same with "deadline". */
@@ -104,7 +116,10 @@ async function main(kernel: string, by_qos: boolean): Promise<number | Operating
     const fault = write(index, index === PLUG ? SCHED_ITEM_RUNNABLE : 0, index);
     if (fault !== undefined) return fault;
   }
-  await pause(SETTLE_MS / 4); // the threads are asleep when they join
+  for (let looks = 0; looks < ASLEEP_LOOKS;) {
+    await pause(SETTLE_MS / 4 / ASLEEP_LOOKS);
+    looks = tids.every(isAsleep) ? looks + 1 : 0;
+  }
   const fault = joinEnclave(chosen, tids);
   if (fault !== undefined) return fault;
   await pause(SETTLE_MS);

@@ -5,6 +5,7 @@
  * @module
  */
 import { EXIT_COUNT_MAX, type ExitKind, EXITS_FOLDER } from "../../util/guard/last_exit.ts";
+import { SCX_CALLS } from "./calls_jobs.ts";
 import { shellWord } from "./guest.ts";
 import { fact, faultsIf, type JobContext, type VmJob } from "./job.ts";
 
@@ -231,6 +232,8 @@ uncapped "$programs/fifo_per_cpu_agent" $agent_flags 2>/tmp/said; echo "uncapped
 sed 's/^/uncapped_said /' /tmp/said
 uncapped "$programs/ghostctl" doctor | sed -n 's/^CAP_BPF  */uncapped_doctor /p'
 echo "uncapped_state $(state)"
+setpriv --bounding-set=-sys_nice "$programs/fifo_per_cpu_agent" $agent_flags 2>/tmp/said
+echo "unniced $?"; sed 's/^/unniced_said /' /tmp/said; echo "unniced_state $(state)"
 start_agent
 echo "loaded $(state)"
 "$programs/fifo_per_cpu_agent" $agent_flags 2>/tmp/said; echo "second $?"
@@ -263,12 +266,15 @@ stop_agent
           says("uncapped", /CAP_BPF/),
           foretells("uncapped", /^fail +missing/),
           [fact(stdout, "uncapped_state") !== "disabled", "uncapped: a scheduler is loaded"],
+          ends("unniced"),
+          says("unniced", /CAP_SYS_NICE/),
+          [fact(stdout, "unniced_state") !== "disabled", "unniced: a scheduler is loaded"],
           ends("second"),
           says("second", /one agent process at a time/),
           [fact(stdout, "own") === "0", "own: the agent's process was adopted"],
         ),
       ],
-      detail: "taken, uncapped, second, own tree",
+      detail: "taken, uncapped, without CAP_SYS_NICE, second, own tree",
     };
   },
 };
@@ -516,6 +522,7 @@ export const SCX_JOBS: readonly VmJob[] = [
   endsJob("scx_kill_soak", "as scx_kill", SOAK_REPEATS, KILLED),
   endsJob("scx_hang_soak", "as scx_hang", SOAK_REPEATS, HUNG),
   SCX_CYCLES,
+  SCX_CALLS,
   SCX_SELFTEST,
   SCX_STRESS,
   SCX_BENCH,
