@@ -142,6 +142,8 @@ export type AgentMessage =
     readonly kind: "failed";
     /** What is wrong, in one line. */
     readonly text: string;
+    /** What to do, if that is known. */
+    readonly cure?: string;
     /** Exit status that a program ends with for it. */
     readonly exit_status: number;
   };

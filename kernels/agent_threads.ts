@@ -15,10 +15,11 @@ import {
   STOP_NOW,
   STOP_WHEN_DRAINED,
 } from "../lib/agent_loop.ts";
-import { EnclaveError, type PolicyEnclave } from "../lib/enclave.ts";
+import type { PolicyEnclave } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
 import type { Snapshot } from "../lib/snapshot.ts";
 import { StatusWordTable } from "../lib/status_word.ts";
+import { AgentRefusal } from "./agent_refusal.ts";
 import { dumpAgents } from "./agent_dump.ts";
 import { workerModuleUrl } from "../lib/worker_module.ts";
 import {
@@ -86,6 +87,8 @@ export interface AgentFailure {
   readonly cpu: number;
   /** One line. */
   readonly text: string;
+  /** What to do, if that is known. */
+  readonly cure?: string;
   /** Exit status that a program ends with for it. */
   readonly exit_status: number;
 }
@@ -98,11 +101,11 @@ export class AgentStartError extends OperatingError {
   override readonly exit_status: number;
 
   /** @param failure What has failed. */
-  constructor({ text, exit_status }: AgentFailure) {
-    const cure = exit_status === EXIT_FAILURE
+  constructor({ text, cure, exit_status }: AgentFailure) {
+    const usual = exit_status === EXIT_FAILURE
       ? "see `ghostctl doctor` and the kernel's log (dmesg)"
       : "the policy is at fault: its step failed before the agents were online";
-    super(text, cure);
+    super(text, cure ?? usual);
     this.exit_status = exit_status;
   }
 }
@@ -214,9 +217,7 @@ export class AgentThreads {
         await sleep(JOIN_POLL_MS).done;
         satellite = start();
       }
-      if (typeof satellite === "number") {
-        throw new EnclaveError(`become the agent of CPU ${cpu}`, satellite);
-      }
+      if (typeof satellite === "number") throw new AgentRefusal(cpu, satellite);
       this.#satellites.push(satellite);
       enclave.state.cpu("agent_status_index", cpu)[0] = satellite.status_index + 1;
       enclave.state.cpuF64("began_ns", cpu)[0] = kernel.nowNs();
@@ -244,7 +245,8 @@ export class AgentThreads {
     worker.onerror = (event) => {
       // Left alone, an error in a Worker ends the process.
       event.preventDefault();
-      this.#fail(agent, event.message.replaceAll(/\s*\n\s*/g, " "), EXIT_FAILURE);
+      const text = event.message.replaceAll(/\s*\n\s*/g, " ");
+      this.#fail(agent, { text, exit_status: EXIT_FAILURE });
     };
     worker.postMessage(this.#spec(cpu, control));
     return agent;
@@ -290,8 +292,10 @@ export class AgentThreads {
         return agent.discovered.resolve();
       case "left":
         return this.#end(agent, "left");
-      case "failed":
-        return this.#fail(agent, message.text, message.exit_status);
+      case "failed": {
+        const { kind: _kind, ...failure } = message;
+        return this.#fail(agent, failure);
+      }
     }
   }
 
@@ -308,8 +312,9 @@ export class AgentThreads {
     agent.ended.resolve();
   }
 
-  #fail(agent: AgentHandle, text: string, exit_status: number): void {
-    this.#record({ cpu: agent.cpu, text: `agent of CPU ${agent.cpu}: ${text}`, exit_status });
+  #fail(agent: AgentHandle, failure: Omit<AgentFailure, "cpu">): void {
+    const { cpu } = agent;
+    this.#record({ ...failure, cpu, text: `agent of CPU ${cpu}: ${failure.text}` });
     this.#end(agent, "failed");
   }
 

@@ -15,6 +15,7 @@ import { AgentContext } from "../lib/agent_context.ts";
 import { CONTROL_PHASE_WORD, runAgent } from "../lib/agent_loop.ts";
 import { EnclaveError } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
+import { AgentRefusal } from "./agent_refusal.ts";
 import { type AgentPort, EBUSY } from "./kernel.ts";
 import { assertInvariant } from "../lib/invariant.ts";
 import type { Policy, PolicyDefinition } from "../lib/policy.ts";
@@ -76,8 +77,12 @@ function awaitPhase(control: Int32Array, present: number): number {
 }
 
 function describe(error: unknown): AgentMessage {
+  if (error instanceof OperatingError) {
+    const { fault, cure, exit_status } = error;
+    return { kind: "failed", text: fault, cure, exit_status };
+  }
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  const is_operating = error instanceof OperatingError || error instanceof EnclaveError;
+  const is_operating = error instanceof EnclaveError;
   return {
     kind: "failed",
     text: (is_operating ? (error as Error).message : text).replaceAll("\n", " "),
@@ -140,9 +145,7 @@ class AgentThread {
   #open(control: Int32Array): { agent: AgentContext; policy: Policy } {
     const spec = this.#spec;
     const port = this.#openPort(control);
-    if (typeof port === "number") {
-      throw new EnclaveError(`become the agent of CPU ${spec.cpu}`, port);
-    }
+    if (typeof port === "number") throw new AgentRefusal(spec.cpu, port);
     const layout = this.#definition.layout(spec.cpus.length);
     const { name } = this.#definition;
     const shape = { policy: name, layout, task_capacity: spec.task_capacity, cpus: spec.cpus };

@@ -267,7 +267,7 @@ stop_agent
           foretells("uncapped", /^fail +missing/),
           [fact(stdout, "uncapped_state") !== "disabled", "uncapped: a scheduler is loaded"],
           ends("unniced"),
-          says("unniced", /CAP_SYS_NICE/),
+          says("unniced", /CAP_SYS_NICE is missing/),
           [fact(stdout, "unniced_state") !== "disabled", "unniced: a scheduler is loaded"],
           ends("second"),
           says("second", /one agent process at a time/),
