@@ -56,7 +56,6 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
     "TASK_NEW: gtid, runtime",
   ]],
   ["times of the case are those of a machine that does nothing else", [
-    "api_test KernelTimes",
     "api_test DepartedRace",
   ]],
   ["with ELIDE_PREEMPT this kernel leaves the task's barrier alone too", [
