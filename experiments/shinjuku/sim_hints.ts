@@ -22,6 +22,8 @@ const ONE_CLASS: readonly Partial<WorkClass>[] = [{ flags: WORK_CLASS_ONESHOT, q
 export class SimHints implements HintSource {
   /** See {@linkcode HintSource.tables}. */
   readonly tables: readonly PrioTable[];
+  /** The memory that agent and application share. */
+  readonly words: Int32Array;
   /** The application's side. */
   readonly client: PrioTableClient;
   readonly #item = new SchedItem();
@@ -41,6 +43,7 @@ export class SimHints implements HintSource {
     const plan = planPrioTable(item_count, classes.length, stream_capacity);
     const words = new Int32Array(new SharedArrayBuffer(plan.table_bytes + 4 & ~3));
     formatPrioTable(words, plan);
+    this.words = words;
     this.tables = [this.#adopt(memory, words)];
     this.client = new PrioTableClient(this.#adopt(memory, words));
     classes.forEach((work_class, id) => {
