@@ -12,8 +12,6 @@ import type { BenchOptions } from "./main.ts";
 const ACTIVE = "ghOSt active.";
 const START_COUNT = 11;
 const [UPGRADES, LONG_UPGRADES] = [100, 400];
-/** All agents that follow each other are in one process, which gets slower with their number. */
-const UPGRADES_PER_PROCESS = 25;
 const MS_PER_CPU = 20;
 /** More CPUs than that tell no more. */
 const CPU_COUNT_MAX = 8;
@@ -65,14 +63,10 @@ async function restartMs(exe: string): Promise<number> {
 }
 
 async function gapsMs(exe: string, cpu_count: number, count: number): Promise<number[]> {
-  const args = ["upgrade", `${cpu_count}`, `${UPGRADES_PER_PROCESS}`];
-  const gaps: number[] = [];
-  while (gaps.length < count) {
-    const { success, stdout } = await new Deno.Command(exe, { args, stderr: "inherit" }).output();
-    if (!success) throw new Error("an agent did not follow its predecessor");
-    gaps.push(...JSON.parse(new TextDecoder().decode(stdout)));
-  }
-  return gaps;
+  const args = ["upgrade", `${cpu_count}`, `${count}`];
+  const { success, stdout } = await new Deno.Command(exe, { args, stderr: "inherit" }).output();
+  if (!success) throw new Error("an agent did not follow its predecessor");
+  return JSON.parse(new TextDecoder().decode(stdout));
 }
 
 /**

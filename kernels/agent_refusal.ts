@@ -11,7 +11,7 @@ const CURES: ReadonlyMap<number, string> = new Map([
   [EPERM, "CAP_SYS_NICE is missing: run as root, or `setcap cap_sys_nice+ep` the executable"],
   [EBUSY, "another agent has this CPU: end it first, or choose other CPUs"],
   [ENODEV, "the enclave was destroyed, or the CPU left it: start the agent again"],
-  [ENOMEM, "the enclave has no free status word: raise the kernel's number of them"],
+  [ENOMEM, "the enclave has no free status word: end threads in it, or make another one"],
   [EINVAL, "the CPU is not online or not allowed to this process: see `ghostctl doctor`"],
 ]);
 

@@ -43,7 +43,6 @@ function* rounds(): Script {
 /** Two applications on one machine. */
 class TwoApplications {
   readonly stage: SimStage;
-  readonly good_tids = new Set<number>();
   readonly good: SimThread[] = [];
   readonly latencies_ns: number[] = [];
   #tables: SimHints[] = [];
@@ -51,7 +50,7 @@ class TwoApplications {
   constructor(definePolicy: (hints: HintSource) => PolicyDefinition) {
     this.stage = new SimStage(CPU_COUNT, (kernel) => definePolicy(this.#source(kernel)));
     this.stage.machine.on_latency = (thread, latency_ns) => {
-      if (this.good_tids.has(thread.tid)) this.latencies_ns.push(latency_ns);
+      if (this.good.includes(thread)) this.latencies_ns.push(latency_ns);
     };
     this.#spawn(0, GOOD_COUNT);
     this.#spawn(1, OTHER_COUNT);
@@ -70,10 +69,7 @@ class TwoApplications {
     const { machine, enclave } = this.stage;
     for (let sid = 0; sid < count; sid++) {
       const thread = machine.spawn(rounds, `app ${application} thread ${sid}`);
-      if (application === 0) {
-        this.good.push(thread);
-        this.good_tids.add(thread.tid);
-      }
+      if (application === 0) this.good.push(thread);
       const fields = { flags: SCHED_ITEM_RUNNABLE, deadline_ns: MS };
       this.#tables[application].addThread(sid, thread, fields);
       enclave.join(thread.tid);
