@@ -1,7 +1,8 @@
 /**
  * simple_edf: loads that tell the agent about their work by the PrioTable: deadlines, and work that
  * comes again in each period. What each does is that of upstream's simple_edf, reference sections
- * 8.10 and 8.14.
+ * 8.10 and 8.14. A thread has its row before it enters ghOSt: upstream's agent never runs a thread of
+ * a process with a table that has none.
  *
  * @module
  */
@@ -53,8 +54,8 @@ const WORK = run(2_000, 8_001);
 /** Work that is due in 100 ms: a sleep, and a yield. */
 const SIMPLE = threadKind(
   "simple",
-  enterGhost(),
   hint(ONESHOT, DEADLINE_NS),
+  enterGhost(),
   sleep(PAUSE_NS),
   WORK,
   yieldCpu(),
@@ -64,16 +65,16 @@ const SIMPLE = threadKind(
 /** Work that comes again: the thread says when it is done, the agent when there is more. */
 const REPEAT = threadKind(
   "repeat",
-  enterGhost(),
   hint(REPEATING, DEADLINE_NS),
+  enterGhost(),
   loop(REPEAT_COUNT, run(WORK_NS), rest()),
   expectInGhost("a thread with repeating work stays in ghOSt"),
 );
 
 const DEPART = threadKind(
   "depart",
-  enterGhost(),
   hint(ONESHOT, DEADLINE_NS),
+  enterGhost(),
   sleep(PAUSE_NS),
   expectInGhost("a thread that entered ghOSt is in it"),
   leaveGhost(),
@@ -94,8 +95,8 @@ function starter(name: string, count: number, thread: ThreadKind): ThreadKind {
 export function simpleEdf(spin_threads: number, spin_ns: number): SteppedLoad {
   const spin = threadKind(
     "spin",
-    enterGhost(),
     hint(ONESHOT, DEADLINE_NS),
+    enterGhost(),
     run(spin_ns),
     expectInGhost("a thread that spins in ghOSt stays in it"),
   );

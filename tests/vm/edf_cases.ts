@@ -59,7 +59,7 @@ interface Case {
 }
 
 function kind(name: string, class_id: number, ...steps: LoadStep[]): ThreadKind {
-  return threadKind(name, enterGhost(), hint(class_id, DEADLINE_NS), ...steps);
+  return threadKind(name, hint(class_id, DEADLINE_NS), enterGhost(), ...steps);
 }
 
 const SIMPLE = kind("simple", ONESHOT, sleep(10 * MS), yieldCpu(), expectInGhost("it stays"));
