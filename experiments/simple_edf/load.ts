@@ -1,8 +1,8 @@
 /**
  * simple_edf: loads that tell the agent about their work by the PrioTable: deadlines, and work that
  * comes again in each period. What each does is that of upstream's simple_edf, reference sections
- * 8.10 and 8.14. A thread has its row before it enters ghOSt: upstream's agent never runs a thread of
- * a process with a table that has none.
+ * 8.10 and 8.14. A thread has its row before it enters ghOSt: upstream's agent never runs a thread
+ * of a process with a table that has none.
  *
  * @module
  */

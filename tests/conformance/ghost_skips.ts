@@ -55,9 +55,6 @@ const SKIPS: readonly (readonly [reason: string, names: readonly string[]])[] = 
   ["a thread's runtime in TASK_NEW counts from its start, not from its joining", [
     "TASK_NEW: gtid, runtime",
   ]],
-  ["it stood still for four minutes, also on a quiet host; why is not known", [
-    "api_test DepartedRace",
-  ]],
   ["with ELIDE_PREEMPT this kernel leaves the task's barrier alone too", [
     "ELIDE_PREEMPT: the displaced task sends no TASK_PREEMPT",
   ]],

@@ -55,7 +55,8 @@ export interface LabOptions {
   readonly agents?: readonly number[];
   /**
    * `per_cpu`: a queue per CPU that wakes its agent; `polled`: the same without wake-ups; `one`:
-   * one queue that wakes the first agent.
+   * one queue that wakes the first agent, which alone reads it: a ring has one reader, and a kernel
+   * may wake the others at any edge of their CPUs.
    */
   readonly queues?: "per_cpu" | "polled" | "one";
   /** Slots of each queue. */
@@ -99,13 +100,20 @@ export class Lab {
   /** All messages that were read so far. */
   readonly log: LoggedMessage[] = [];
   readonly #words: Int32Array;
+  readonly #readers: readonly number[];
   /** By thread id, how a task is put back on the CPU that it was run on. */
   readonly #placed = new Map<number, () => Promise<number>>();
 
-  private constructor(host: ContractHost, control: EnclaveControl, queues: readonly Queue[]) {
+  private constructor(
+    host: ContractHost,
+    control: EnclaveControl,
+    queues: readonly Queue[],
+    readers: readonly number[],
+  ) {
     this.host = host;
     this.control = control;
     this.queues = queues;
+    this.#readers = readers;
     const { memory } = host.kernel;
     this.status = new StatusWordTable(memory, control.status_words);
     this.txns = new TransactionTable(memory, control.cpu_data);
@@ -132,7 +140,7 @@ export class Lab {
       one ?? createQueue(control, elems, kind === "per_cpu" ? [cpu] : [])
     );
     expectOk(control.setDefaultQueue(queues[0].id), "set the default queue");
-    const lab = new Lab(host, control, queues);
+    const lab = new Lab(host, control, queues, kind === "one" ? cpus.slice(0, 1) : cpus);
     const agents = options.agents ?? cpus;
     const before = agents.map((cpu) => lab.steps(cpu));
     for (const cpu of agents) lab.attach(cpu, options.drains ?? true);
@@ -153,7 +161,8 @@ export class Lab {
   attach(cpu: number, drains = true): number {
     const queue = this.queueOf(cpu);
     const { host, control } = this;
-    const queues = drains ? [queue] : [];
+    const is_reader = this.#readers.includes(cpu);
+    const queues = drains && is_reader ? [queue] : [];
     const index = host.attachAgent(control, cpu, { queues, queue_id: queue.id });
     return expectOk(index, `become the agent of CPU ${cpu}`);
   }

@@ -18,6 +18,7 @@ import {
   discover,
   HI,
   INDEX,
+  isAnyLeaving,
   LO,
   longestWaiting,
   noteCommit,
@@ -94,5 +95,6 @@ export function miniPolicyStep(agent: ContractAgent): Verdict {
     discover(agent);
   }
   readMessages(agent);
-  return schedule(agent) ? AGAIN : YIELD;
+  const is_any_leaving = isAnyLeaving(agent); // before the look that finds it still there
+  return schedule(agent) || is_any_leaving ? AGAIN : YIELD;
 }

@@ -27,6 +27,7 @@ import {
   committedRow,
   HI,
   INDEX,
+  isAnyLeaving,
   LO,
   longestWaiting,
   noteCommit,
@@ -109,6 +110,7 @@ export function syncGroupStep(agent: ContractAgent): Verdict {
     agent.yield_flags = RTLA_ON_IDLE;
     return YIELD;
   }
+  const is_any_leaving = isAnyLeaving(agent); // before the look that finds it still there
   const round = ++words[CLOCK_CELL];
   const at = blockOf(agent.cpu) + MASK;
   const mask = words.subarray(at, at + 16).fill(0);
@@ -125,7 +127,7 @@ export function syncGroupStep(agent: ContractAgent): Verdict {
   noteGroup(agent);
   // A real kernel returns when the agent was woken. Its own increment of the barrier may have
   // overwritten that of the message which did it, so the queue is looked at.
-  if (agent.rings.some((ring) => ring.peek() >= 0)) return AGAIN;
+  if (agent.rings.some((ring) => ring.peek() >= 0) || is_any_leaving) return AGAIN;
   // The own member's commit has moved the barrier by one; any more is news.
   agent.yield_barrier = (agent.yield_barrier + 1) | 0;
   return YIELD;

@@ -10,9 +10,12 @@ import {
   GHOST_SW_TASK_ONCPU,
   GHOST_SW_TASK_RUNNABLE,
   MSG_CPU_FIRST,
+  MSG_TASK_BLOCKED,
   MSG_TASK_DEAD,
   MSG_TASK_DEPARTED,
   MSG_TASK_NEW,
+  MSG_TASK_PREEMPT,
+  MSG_TASK_YIELD,
 } from "../../ffi/abi/constants.ts";
 import { CELL_COUNT } from "./case_memory.ts";
 import type { ContractAgent } from "./host.ts";
@@ -41,6 +44,10 @@ export const CHOSEN = 3;
 const COMMITTED_CPU = 4;
 /** Row word: barrier of the task at that commit. */
 const COMMITTED_BARRIER = 5;
+/** Row word: barrier of the latest message that said that the task is off its CPU. */
+const OFF_BARRIER = 6;
+
+const ON_CPU = GHOST_SW_TASK_RUNNABLE | GHOST_SW_TASK_ONCPU;
 
 /** Row of a task, or −1. */
 export function rowOf(words: Int32Array, lo: number, hi: number): number {
@@ -50,6 +57,13 @@ export function rowOf(words: Int32Array, lo: number, hi: number): number {
   }
   return -1;
 }
+
+/** Messages of a task that has lost its CPU. */
+const OFF_CPU_MESSAGES: ReadonlySet<number> = new Set([
+  MSG_TASK_BLOCKED,
+  MSG_TASK_PREEMPT,
+  MSG_TASK_YIELD,
+]);
 
 function addTask(agent: ContractAgent, index: number, lo: number, hi: number): void {
   const { words } = agent;
@@ -62,9 +76,13 @@ function addTask(agent: ContractAgent, index: number, lo: number, hi: number): v
   words[at + HI] = hi;
   words[at + CHOSEN] = words[CLOCK_CELL]++;
   words[at + COMMITTED_CPU] = 0;
+  words[at + OFF_BARRIER] = 0;
 }
 
-/** Notes who entered and left; all else is read from the status words when it is needed. */
+/**
+ * Notes who entered and left, and who is off its CPU; all else is read from the status words when
+ * it is needed.
+ */
 export function readMessages(agent: ContractAgent): void {
   const { words, abi } = agent;
   for (const ring of agent.rings) {
@@ -75,6 +93,7 @@ export function readMessages(agent: ContractAgent): void {
       if (type === MSG_TASK_NEW) {
         if (known) words[TWICE_NEW_CELL]++;
         addTask(agent, ring.words[at + 2 + abi.words.new_sw_info + 1], lo, hi);
+        words[rowOf(words, lo, hi) + OFF_BARRIER] = ring.words[at + 1];
       } else if (type < MSG_CPU_FIRST && !known) {
         words[STRAY_CELL]++;
       } else if (type === MSG_TASK_DEAD || type === MSG_TASK_DEPARTED) {
@@ -84,6 +103,8 @@ export function readMessages(agent: ContractAgent): void {
           words[row + INDEX] = 0;
           agent.port.freeStatusWord(index);
         }
+      } else if (OFF_CPU_MESSAGES.has(type)) {
+        words[rowOf(words, lo, hi) + OFF_BARRIER] = ring.words[at + 1];
       }
       ring.consume(at);
     }
@@ -128,6 +149,24 @@ function isWaiting(agent: ContractAgent, row: number): boolean {
   const index = agent.words[row + INDEX] - 1;
   const state = agent.status.flags(index) & (GHOST_SW_TASK_RUNNABLE | GHOST_SW_TASK_ONCPU);
   return state === GHOST_SW_TASK_RUNNABLE;
+}
+
+/**
+ * True if a task can run and its status word says that it is on a CPU, though a message has said
+ * that it is not. A kernel clears the flag after it has sent the message and woken the agent
+ * (prepare_task_switch in its kernel/sched/ghost.c), and nothing tells when.
+ */
+export function isAnyLeaving(agent: ContractAgent): boolean {
+  const { words, status } = agent;
+  for (let row = 0; row < ROW_COUNT; row++) {
+    const at = TABLE + row * ROW_WORDS;
+    if (words[at + INDEX] === 0) continue;
+    const flags = status.flags(words[at + INDEX] - 1);
+    const is_running = (flags & ON_CPU) === ON_CPU;
+    const committed = words[at + COMMITTED_CPU] === 0 ? 0 : words[at + COMMITTED_BARRIER];
+    if (is_running && words[at + OFF_BARRIER] - committed > 0) return true;
+  }
+  return false;
 }
 
 /** The task that has waited longest and passes a test, or −1. */

@@ -253,10 +253,8 @@ const RACE_CASES: readonly ContractCase[] = [
       const thread = host.spawn([{ op: "repeat", count: 1000, actions }]);
       host.wake(thread);
       let joined = 0;
-      // A turn on a real host is long, and some hundred are enough: it is tried again then.
-      const turn_count_max = host.patience === 1 ? 20_000 : 4_000;
       for (let turn = 0; !host.hasExited(thread); turn++) {
-        expect(turn < turn_count_max, `the thread gets on: ${joined} times in`);
+        expect(turn < 20_000, `the thread gets on: ${joined} times in`);
         const result = lab.control.join(thread.tid);
         expectOneOf(result, [0, -EPERM, -ESRCH], "join");
         if (result === 0) joined++;
