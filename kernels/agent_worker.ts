@@ -16,6 +16,7 @@ import { CONTROL_PHASE_WORD, runAgent } from "../lib/agent_loop.ts";
 import { EnclaveError } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
 import { AgentRefusal } from "./agent_refusal.ts";
+import { hurry } from "./hurry.ts";
 import { type AgentPort, EBUSY } from "./kernel.ts";
 import { assertInvariant } from "../lib/invariant.ts";
 import type { Policy, PolicyDefinition } from "../lib/policy.ts";
@@ -170,6 +171,8 @@ class AgentThread {
     const control = new Int32Array(this.#spec.control);
     prepareThread(this.#spec);
     const warm_up_ms = this.#warmUp();
+    // Until becoming an agent changes its class.
+    if (this.#spec.pins_late) hurry();
     post({ kind: "warm", tid: loadShim().gettid(), warm_up_ms });
     if (awaitPhase(control, PHASE_WARM_UP) === PHASE_RUN) return;
     if (this.#spec.pins_late) pinThread(this.#spec);

@@ -8,6 +8,7 @@
 import { loadShim } from "../ffi/shim.ts";
 import { cString } from "../ffi/symbols.ts";
 import { AgentThreads } from "../kernels/agent_threads.ts";
+import { endHurry, hurry } from "../kernels/hurry.ts";
 import { ENOENT } from "../kernels/kernel.ts";
 import { openRealKernel, type RealKernelName } from "../kernels/open.ts";
 import type { RealKernel } from "../kernels/real_kernel.ts";
@@ -137,7 +138,19 @@ class RealAgent {
     });
     this.#enclave = enclave;
     if (is_made && this.#take_over.old === undefined) this.#publish(enclave);
-    const threads = await AgentThreads.start({
+    const threads = await this.#startThreads(enclave);
+    this.#threads = threads;
+    this.#endService = this.#job.program.serve?.(this.#policy, (text) => this.#say(text));
+    this.#startRpc(enclave);
+    this.#board.phase = guard_board.PHASE_ACTIVE;
+    leaveCpus(control.cpus(), threads.tids());
+    return threads;
+  }
+
+  /** The threads of the agents; they and this one hurry while they take the place of others. */
+  async #startThreads(enclave: PolicyEnclave): Promise<AgentThreads> {
+    const { control, is_made } = this.#open;
+    const threads = AgentThreads.start({
       kernel: this.#kernel,
       control,
       enclave,
@@ -150,6 +163,7 @@ class RealAgent {
       // The threads of a dead agent wait: rather slow at first than later.
       warm_up: this.#job.link === undefined || this.#job.link.old_fd < 0,
       awaitTurn: async () => {
+        if (!is_made) hurry();
         await this.#take_over.awaitTurn();
         await this.#take_over.claim(enclave);
         this.#publish(enclave);
@@ -157,12 +171,7 @@ class RealAgent {
       },
       beforeOnline: (threads) => this.#restore(threads),
     });
-    this.#threads = threads;
-    this.#endService = this.#job.program.serve?.(this.#policy, (text) => this.#say(text));
-    this.#startRpc(enclave);
-    this.#board.phase = guard_board.PHASE_ACTIVE;
-    leaveCpus(control.cpus(), threads.tids());
-    return threads;
+    return await threads.finally(endHurry);
   }
 
   /** From here on other processes can ask the agent something. */

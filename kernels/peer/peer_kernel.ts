@@ -31,6 +31,7 @@ import {
   type Kernel,
   type Queue,
 } from "../kernel.ts";
+import { endHurry } from "../hurry.ts";
 import { PeerAgentPort } from "./peer_port.ts";
 import { PEER_REPORT_LENGTH, type PeerReport, peerReport } from "./peer_report.ts";
 
@@ -266,7 +267,9 @@ export class PeerEnclave implements MappedEnclave {
 export const PEER_OPENER: PortOpener = {
   open: ({ port_handles: { handle }, cpu, cpus, queue_ids }: AgentSpec) => {
     const status_index = loadPeer().becomeAgent(handle, cpu, queue_ids[cpus.indexOf(cpu)]);
-    return status_index < 0 ? status_index : new PeerAgentPort(handle, cpu, status_index);
+    if (status_index < 0) return status_index;
+    endHurry(); // agents of a kernel have a class of their own from here on
+    return new PeerAgentPort(handle, cpu, status_index);
   },
   dry: (cpu, status_index) => PeerAgentPort.dry(cpu, status_index),
 };
