@@ -18,6 +18,7 @@ export const SATELLITE_SCX = 3;
 const INFO_WORD_INDEX = 0;
 const INFO_TID = 1;
 const INFO_GIVE_COUNT = 2;
+const INFO_ENDED = 3;
 
 /** What a satellite is told. */
 export interface SatellitePlan {
@@ -41,6 +42,8 @@ export interface NativeSatellite {
   readonly tid: number;
   /** Times it gave its CPU away. */
   yieldCount(): number;
+  /** −errno if its thread has ended by itself, else 0 or more. */
+  ended(): number;
   /** Makes it look whether it is to end. */
   wake(): void;
   /** Ends it; its status word can be freed then. 0, or −ETIMEDOUT if its thread does not end. */
@@ -63,6 +66,7 @@ export function startSatellite(shim: Shim, plan: SatellitePlan): NativeSatellite
     status_index: shim.satelliteInfo(handle, INFO_WORD_INDEX),
     tid: shim.satelliteInfo(handle, INFO_TID),
     yieldCount: () => shim.satelliteInfo(handle, INFO_GIVE_COUNT),
+    ended: () => shim.satelliteInfo(handle, INFO_ENDED),
     wake: () => void shim.satelliteWake(handle),
     stop: () => shim.satelliteStop(handle),
   };

@@ -6,6 +6,7 @@
  * @module
  */
 import { GHOST_SW_BOOST_PRIO } from "../ffi/abi/constants.ts";
+import { errnoName } from "../ffi/errno.ts";
 import { loadShim } from "../ffi/shim.ts";
 import { AgentContext } from "../lib/agent_context.ts";
 import {
@@ -314,7 +315,9 @@ export class AgentThreads {
 
   #fail(agent: AgentHandle, failure: Omit<AgentFailure, "cpu">): void {
     const { cpu } = agent;
-    this.#record({ ...failure, cpu, text: `agent of CPU ${cpu}: ${failure.text}` });
+    const { text } = failure;
+    const names_cpu = text.endsWith(`CPU ${cpu}`) || text.includes(`CPU ${cpu}: `);
+    this.#record({ ...failure, cpu, text: names_cpu ? text : `agent of CPU ${cpu}: ${text}` });
     this.#end(agent, "failed");
   }
 
@@ -400,6 +403,18 @@ export class AgentThreads {
   /** The agents that run no policy. */
   satellites(): readonly Satellite[] {
     return this.#satellites;
+  }
+
+  /** Notices satellites that have ended by themselves: unlike a Worker they send no message. */
+  checkSatellites(): void {
+    for (const { cpu, ended } of this.#satellites) {
+      const result = ended();
+      // Looked at after the end was seen: with the enclave all of them end.
+      if (result >= 0 || this.#stopping !== undefined) continue;
+      if (this.#options.control.isDestroyed()) return;
+      const text = `agent of CPU ${cpu}: its thread has ended: ${errnoName(-result)}`;
+      this.#record({ cpu, text, exit_status: EXIT_FAILURE });
+    }
   }
 
   /** Longest warm-up of an agent, in ms. */

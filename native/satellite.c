@@ -32,6 +32,7 @@ struct satellite {
     int32_t tid;
     _Atomic uint32_t stop;
     _Atomic uint32_t gives;
+    _Atomic int32_t ended; /* 0 while it runs; then -errno, or 1 if it was told to end */
 };
 
 /* ---- a satellite of no kernel, for tests: it sleeps until it is woken ---- */
@@ -109,6 +110,7 @@ static void *satellite_main(void *argument)
     }
     if (self->kind->end != NULL)
         self->kind->end(self->own);
+    atomic_store(&self->ended, atomic_load(&self->stop) || result >= 0 ? 1 : result);
     return NULL;
 }
 
@@ -168,7 +170,10 @@ SHIM_API double shim_satellite_start(int32_t kind, const double *where)
     return result;
 }
 
-/* Of a satellite: 0 index of its status word, 1 thread id, 2 times it gave its CPU away. */
+/*
+ * Of a satellite: 0 index of its status word, 1 thread id, 2 times it gave its CPU away, 3 how it
+ * has ended: 0 not at all, 1 as it was told to, or -errno.
+ */
 SHIM_API int32_t shim_satellite_info(double handle, int32_t what)
 {
     struct satellite *self = shim_pointer(handle);
@@ -176,6 +181,8 @@ SHIM_API int32_t shim_satellite_info(double handle, int32_t what)
         return -EINVAL;
     if (what == 0)
         return atomic_load(&self->word_index);
+    if (what == 3)
+        return atomic_load(&self->ended);
     return what == 1 ? self->tid : (int32_t)atomic_load(&self->gives);
 }
 

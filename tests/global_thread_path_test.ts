@@ -41,6 +41,7 @@ async function until(what: () => boolean, timeout_ms = HANG_MS): Promise<void> {
 
 interface Bench {
   readonly kernel: PeerKernel;
+  readonly control: PeerEnclave;
   readonly enclave: PolicyEnclave;
   readonly threads: AgentThreads;
   /** Times that an agent took the role. */
@@ -77,7 +78,7 @@ async function withAgents(
       return word > 0 ? word - 1 : SLICE.global_cpu;
     };
     try {
-      await body({ kernel, enclave, threads, globalCpu });
+      await body({ kernel, control, enclave, threads, globalCpu });
     } finally {
       await threads.stop({ drain_ms: 0 });
     }
@@ -170,11 +171,25 @@ Deno.test("beyond 32 CPUs only candidates have a Worker, the others are C thread
     assertSound(kernel);
     assertEquals(kernel.report().gone_count, task_count);
     assertGreater(threads.satellites().reduce((sum, one) => sum + one.yieldCount(), 0), 23);
+    threads.checkSatellites();
     const { left_count, exit_status } = await threads.stop();
     assertEquals([left_count, exit_status], [16, 0]);
     const flags = Array.from({ length: 1024 }, (_, n) => enclave.control.status_words[17 + 8 * n]);
     assertEquals(flags.filter((word) => word !== 0), []);
     const names = [...Deno.readDirSync("/proc/self/task")].map(({ name }) => name);
     assertEquals(threads.satellites().filter(({ tid }) => names.includes(String(tid))), []);
+  });
+});
+
+Deno.test("a C thread that ends by itself is a failure of its CPU's agent", async () => {
+  const load = { cpu_count: 40, cpu_rows: simTopology(40), task_count: 1, round_count: 1 };
+  await withAgents(POLICIES.fifo_centralized(), load, async ({ control, threads }) => {
+    const [{ cpu, ended }] = threads.satellites();
+    control.agentDied(cpu);
+    await until(() => ended() < 0);
+    threads.checkSatellites();
+    const { text, exit_status } = await threads.failed();
+    assertEquals([text, exit_status], [`agent of CPU ${cpu}: its thread has ended: ENODEV`, 1]);
+    assertEquals((await threads.stop({ drain_ms: 0 })).exit_status, 1);
   });
 });

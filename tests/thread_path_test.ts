@@ -344,7 +344,7 @@ Deno.test("a CPU that has an agent gets no second one", async () => {
     enclave.becomeAgent(3);
     const error = await assertRejects(() => AgentThreads.start(options), OperatingError);
     assert(
-      /CPU 3: cannot become the agent of CPU 3: EBUSY; another agent has/.test(
+      /^cannot become the agent of CPU 3: EBUSY; another agent has/.test(
         error.message,
       ),
       error.message,

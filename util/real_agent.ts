@@ -220,6 +220,7 @@ class RealAgent {
     let dump_ms = performance.now() + DUMP_PERIOD_MS;
     while (!is_over && !this.#signals.is_stopping && !this.#open.control.isDestroyed()) {
       await Promise.race([over, this.#signals.stopping, pause(GONE_POLL_MS)]);
+      threads.checkSatellites();
       if (verbose === 0 || performance.now() < dump_ms) continue;
       dump_ms += DUMP_PERIOD_MS;
       this.#dump(verbose > 1 ? DUMP_EMPTY_RUNQUEUES : 0);
