@@ -82,9 +82,13 @@ async function withPeer(
       enclave,
       options: { kernel, control, enclave, choice, opener: PEER_OPENER, ...rest },
     });
-  } finally {
-    kernel.close();
+  } catch (error) {
+    // Agents that the test has not ended may still use the peer's memory: they leave by
+    // themselves, and it is not freed.
+    control.destroy();
+    throw error;
   }
+  kernel.close();
   await until(() => threadNames().join() === before.join());
 }
 
