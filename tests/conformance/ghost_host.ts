@@ -44,6 +44,12 @@ const POLL_MS = 1;
 const SLEEP_MIN_MS = 30;
 const SETPRIORITY = { x86_64: 141, aarch64: 140 } as const;
 const SCHED_OTHER = 0;
+/** sched_setattr and sched_getattr. */
+const SCHED_ATTR = { x86_64: [314, 315], aarch64: [274, 275] } as const;
+/** Of struct sched_attr: its size before utilization clamps, and where two of its fields are. */
+const SCHED_ATTR_BYTES = 48;
+const ATTR_POLICY = 1;
+const ATTR_NICE = 4;
 const FOREVER: readonly ThreadAction[] = [{ op: "run", ns: 1e12 }];
 
 interface RunningAgent extends AgentThread {
@@ -285,6 +291,24 @@ export class GhostContractHost implements ContractHost {
   setNice(thread: ContractThread, nice: number): void {
     const number = SETPRIORITY[Deno.build.arch as keyof typeof SETPRIORITY];
     loadShim().syscall(number, 0, thread.tid, nice, 0, 0, 0);
+  }
+
+  /** See {@linkcode ContractHost.setNiceByAttr}. */
+  setNiceByAttr(thread: ContractThread, nice: number): readonly [before: number, after: number] {
+    const { syscall, bufferAddress } = loadShim();
+    const [set, get] = SCHED_ATTR[Deno.build.arch as keyof typeof SCHED_ATTR];
+    const attr = new Int32Array(SCHED_ATTR_BYTES / 4);
+    const address = bufferAddress(attr);
+    const read = (): number => {
+      const result = syscall(get, thread.tid, address, SCHED_ATTR_BYTES, 0, 0, 0);
+      if (result < 0) throw new ContractFailure(`sched_getattr: ${result}`);
+      return attr[ATTR_POLICY];
+    };
+    const before = read();
+    attr[ATTR_NICE] = nice;
+    const result = syscall(set, thread.tid, address, 0, 0, 0, 0);
+    if (result < 0) throw new ContractFailure(`sched_setattr: ${result}`);
+    return [before, read()];
   }
 
   /** See {@linkcode ContractHost.leaveGhost}. */

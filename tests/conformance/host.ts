@@ -132,6 +132,11 @@ export interface ContractHost {
   setAffinity(thread: ContractThread, cpus: readonly number[]): void;
   /** Changes a thread's nice value. */
   setNice(thread: ContractThread, nice: number): void;
+  /**
+   * Changes a thread's nice value by writing all that the kernel tells of its class back with
+   * another value; returns the number of the class before and after.
+   */
+  setNiceByAttr(thread: ContractThread, nice: number): readonly [before: number, after: number];
   /** Moves a ghOSt thread to the default class. */
   leaveGhost(thread: ContractThread): void;
   /** Starts an agent that runs the case's step: the index of its status word, or −errno. */

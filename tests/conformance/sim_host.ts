@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { SCHED_GHOST } from "../../ffi/abi/constants.ts";
 import {
   type Action,
   block,
@@ -239,6 +240,14 @@ export class SimHost implements ContractHost {
     const target = this.#thread(thread);
     target.nice = nice;
     this.kernel.machine.messages.taskPriorityChanged(target);
+  }
+
+  /** See {@linkcode ContractHost.setNiceByAttr}; here is one way to change it. */
+  setNiceByAttr(thread: ContractThread, nice: number): readonly [before: number, after: number] {
+    const policyNow = (): number => this.#thread(thread).enclave === null ? 0 : SCHED_GHOST;
+    const before = policyNow();
+    this.setNice(thread, nice);
+    return [before, policyNow()];
   }
 
   /** See {@linkcode ContractHost.leaveGhost}. */

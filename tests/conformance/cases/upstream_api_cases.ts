@@ -306,6 +306,32 @@ const TASK_CASES: readonly ContractCase[] = [
       expectEqual(fieldsOf(version, messages[1]).nice, 2, "nice of TASK_PRIORITY_CHANGED");
     },
   },
+  {
+    name:
+      "api_test GhostTaskPriorityViaSchedGetSetAttr: the same by sched_setattr, class as it was",
+    requires: ["priority_changed"],
+    cpu_count: 2,
+    run: async (host) => {
+      const lab = await Lab.open(host);
+      const thread = host.spawn([{ op: "run", ns: 1_000 }]);
+      const outside = host.setNiceByAttr(thread, 1);
+      expectEqual(outside, [0, 0], "the default class before and after");
+      expectEqual(lab.control.join(thread.tid), 0, "join");
+      host.wake(thread);
+      await lab.message(MSG_TASK_NEW, thread);
+      const [before, after] = host.setNiceByAttr(thread, 2);
+      expectEqual([before !== 0, after], [true, before], "its class before and after");
+      await lab.message(MSG_TASK_PRIORITY_CHANGED, thread);
+      await lab.runOn(1, thread);
+      await lab.message(MSG_TASK_DEAD, thread);
+      const wanted = [MSG_TASK_NEW, MSG_TASK_PRIORITY_CHANGED, MSG_TASK_DEAD];
+      const messages = (await lab.messagesOf(thread)).filter(({ type }) => wanted.includes(type));
+      expectEqual(messages.map(({ type }) => type), wanted, "messages in their order");
+      const { version } = host.kernel.abi;
+      expectEqual(fieldsOf(version, messages[0]).nice, 1, "nice of TASK_NEW");
+      expectEqual(fieldsOf(version, messages[1]).nice, 2, "nice of TASK_PRIORITY_CHANGED");
+    },
+  },
 ];
 
 /** api_test.cc. */
