@@ -169,6 +169,7 @@ export class AgentThreads {
   readonly #options: AgentThreadsOptions;
   readonly #agents: AgentHandle[] = [];
   readonly #satellites: Satellite[] = [];
+  readonly #ended_cpus = new Set<number>();
   readonly #failures: AgentFailure[] = [];
   readonly #failed = Promise.withResolvers<AgentFailure>();
   #stopping: Promise<AgentsReport> | undefined;
@@ -405,13 +406,19 @@ export class AgentThreads {
     return this.#satellites;
   }
 
-  /** Notices satellites that have ended by themselves: unlike a Worker they send no message. */
+  /**
+   * Notices satellites that have ended by themselves: unlike a Worker they send no message. To be
+   * called now and then; one that was seen to have ended is a failure at the next call, since all
+   * end with their enclave, and that may be seen a moment later.
+   */
   checkSatellites(): void {
     for (const { cpu, ended } of this.#satellites) {
       const result = ended();
-      // Looked at after the end was seen: with the enclave all of them end.
       if (result >= 0 || this.#stopping !== undefined) continue;
       if (this.#options.control.isDestroyed()) return;
+      const is_first_look = !this.#ended_cpus.has(cpu);
+      this.#ended_cpus.add(cpu);
+      if (is_first_look) continue;
       const text = `agent of CPU ${cpu}: its thread has ended: ${errnoName(-result)}`;
       this.#record({ cpu, text, exit_status: EXIT_FAILURE });
     }
