@@ -10,8 +10,10 @@ import {
   MSG_TASK_NEW,
   MSG_TASK_SWITCHTO,
 } from "../ffi/abi/constants.ts";
+import { SCHED_FIFO, SCHED_OTHER, SCHED_RESET_ON_FORK } from "../ffi/linux.ts";
 import { loadShim } from "../ffi/shim.ts";
 import { AgentThreads, type AgentThreadsOptions } from "../kernels/agent_threads.ts";
+import { endHurry, hurry } from "../kernels/hurry.ts";
 import {
   PEER_OPENER,
   type PeerEnclave,
@@ -117,6 +119,40 @@ function agentCpus(): string[] {
   }
   return lists.sort();
 }
+
+/** True if this process has the right to real-time threads. */
+function mayHurry(): boolean {
+  hurry();
+  const policy = loadShim().schedGetscheduler(0);
+  endHurry();
+  return policy !== SCHED_OTHER;
+}
+
+/** Scheduling policies of the agents' threads. */
+function agentPolicies(): number[] {
+  return [...Deno.readDirSync("/proc/self/task")].flatMap(({ name }) => {
+    const is_agent = Deno.readTextFileSync(`/proc/self/task/${name}/comm`).startsWith("ap_task_");
+    return is_agent ? [loadShim().schedGetscheduler(Number(name))] : [];
+  });
+}
+
+Deno.test({
+  name: "agents that take over are real-time threads until they are agents; needs CAP_SYS_NICE",
+  ignore: !mayHurry(),
+  fn: async () => {
+    const hurried = SCHED_FIFO | SCHED_RESET_ON_FORK;
+    for (const [pins_late, policy] of [[true, hurried], [false, SCHED_OTHER]] as const) {
+      const seen: number[] = [];
+      const awaitTurn = () => Promise.resolve(void seen.push(...agentPolicies()));
+      await withPeer({}, { pins_late, awaitTurn }, async ({ options }) => {
+        const threads = await AgentThreads.start(options);
+        seen.push(...agentPolicies());
+        await threads.stop();
+      });
+      assertEquals(seen, [policy, policy, policy, policy, 0, 0, 0, 0]);
+    }
+  },
+});
 
 Deno.test("agents that take over are pinned after their warm-up, others before it", async () => {
   const peer = { cpu_count: Math.min(2, navigator.hardwareConcurrency) };

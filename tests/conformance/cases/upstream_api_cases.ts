@@ -25,7 +25,7 @@ import { commandStep } from "../agent_commands.ts";
 import { CELL_COUNT } from "../case_memory.ts";
 import type { ContractCase } from "../contract.ts";
 import { expect, expectBetween, expectEqual, expectOneOf } from "../expect.ts";
-import type { ContractAgent, ContractHost, ThreadAction } from "../host.ts";
+import type { ContractAgent, ContractHost, ContractThread, ThreadAction } from "../host.ts";
 import { BUSY, Lab } from "../lab.ts";
 import {
   COMPLETE_CELL,
@@ -273,6 +273,18 @@ const RACE_CASES: readonly ContractCase[] = [
   },
 ];
 
+/** The thread runs to its end: TASK_NEW has told of nice 1, a message after it of nice 2. */
+async function expectNiceTold(lab: Lab, thread: ContractThread): Promise<void> {
+  await lab.runOn(1, thread);
+  await lab.message(MSG_TASK_DEAD, thread);
+  const wanted = [MSG_TASK_NEW, MSG_TASK_PRIORITY_CHANGED, MSG_TASK_DEAD];
+  const messages = (await lab.messagesOf(thread)).filter(({ type }) => wanted.includes(type));
+  expectEqual(messages.map(({ type }) => type), wanted, "messages in their order");
+  const { version } = lab.host.kernel.abi;
+  expectEqual(fieldsOf(version, messages[0]).nice, 1, "nice of TASK_NEW");
+  expectEqual(fieldsOf(version, messages[1]).nice, 2, "nice of TASK_PRIORITY_CHANGED");
+}
+
 const TASK_CASES: readonly ContractCase[] = [
   {
     name: "api_test GhostCloneGhost: the child of a ghOSt thread is a ghOSt thread",
@@ -296,14 +308,7 @@ const TASK_CASES: readonly ContractCase[] = [
       host.setNice(thread, 1);
       expectEqual(lab.control.join(thread.tid), 0, "join");
       host.wake(thread);
-      await lab.runOn(1, thread);
-      await lab.message(MSG_TASK_DEAD, thread);
-      const wanted = [MSG_TASK_NEW, MSG_TASK_PRIORITY_CHANGED, MSG_TASK_DEAD];
-      const messages = (await lab.messagesOf(thread)).filter(({ type }) => wanted.includes(type));
-      expectEqual(messages.map(({ type }) => type), wanted, "messages in their order");
-      const { version } = host.kernel.abi;
-      expectEqual(fieldsOf(version, messages[0]).nice, 1, "nice of TASK_NEW");
-      expectEqual(fieldsOf(version, messages[1]).nice, 2, "nice of TASK_PRIORITY_CHANGED");
+      await expectNiceTold(lab, thread);
     },
   },
   {
@@ -322,14 +327,7 @@ const TASK_CASES: readonly ContractCase[] = [
       const [before, after] = host.setNiceByAttr(thread, 2);
       expectEqual([before !== 0, after], [true, before], "its class before and after");
       await lab.message(MSG_TASK_PRIORITY_CHANGED, thread);
-      await lab.runOn(1, thread);
-      await lab.message(MSG_TASK_DEAD, thread);
-      const wanted = [MSG_TASK_NEW, MSG_TASK_PRIORITY_CHANGED, MSG_TASK_DEAD];
-      const messages = (await lab.messagesOf(thread)).filter(({ type }) => wanted.includes(type));
-      expectEqual(messages.map(({ type }) => type), wanted, "messages in their order");
-      const { version } = host.kernel.abi;
-      expectEqual(fieldsOf(version, messages[0]).nice, 1, "nice of TASK_NEW");
-      expectEqual(fieldsOf(version, messages[1]).nice, 2, "nice of TASK_PRIORITY_CHANGED");
+      await expectNiceTold(lab, thread);
     },
   },
 ];
