@@ -122,8 +122,7 @@ function judge(stdout: string): Verdict {
 /** Agents, what a service tells them, and the order in which its threads are to end. */
 const HINTED: readonly (readonly [program: string, cpus: string, hint: string])[] = [
   ["agent_shinjuku", "--firstcpu 1 --ncpus 2", "qos"],
-  // The thousand threads of edf_test that have no work wait for a CPU all the while, to a kernel.
-  ["agent_exp", "--ghost_cpus 1-2 --runnable-timeout 2m", "deadline"],
+  ["agent_exp", "--ghost_cpus 1-2", "deadline"],
 ];
 const HINTED_ORDER = "order 0 1 2 3 4 5 6 7";
 
