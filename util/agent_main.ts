@@ -33,7 +33,6 @@ import { postMortem } from "./guard/post_mortem.ts";
 import { REAL_FLAGS, type RealOptions, realOptions } from "./real_flags.ts";
 import type { AgentRpc } from "./rpc/requests.ts";
 import { runRealAgent } from "./real_agent.ts";
-import { runSimAgent } from "./sim_agent.ts";
 
 /** Exit status after a broken invariant, or a policy that threw. */
 export const EXIT_BROKEN = 3;
@@ -256,6 +255,8 @@ async function runWith(
   if (kernel instanceof UsageError) return kernel;
   if (kernel === "sim") {
     if (policy instanceof UsageError) return policy;
+    // Agents of real kernels start without the simulator.
+    const { runSimAgent } = await import("./sim_agent.ts");
     return await runSimAgent({ program, policy, options, host, recording });
   }
   if (kernel instanceof OperatingError) return simFlagFault(flags) ?? kernel;

@@ -5,11 +5,11 @@
  */
 
 import { stdSource } from "../std_source.ts";
-import { bundle, withBuildFacts } from "./bundle.ts";
+import { bundle, bundleParts, withBuildFacts } from "./bundle.ts";
 import { buildShimBytes, CompileError, hasCompiler } from "./cc.ts";
 import { baseRuntime, denoCompile } from "./deno_compile.ts";
 import { licensesText, readRuntimeLicense, scanRuntime } from "./licenses.ts";
-import { scriptText, TEXT_LOADER, withText } from "./script_bundle.ts";
+import { type Parts, scriptTexts, TEXT_LOADER, withTexts } from "./script_bundle.ts";
 import { buildScxLoader } from "./scx.ts";
 import { packLauncher, packStub, type Program, runtimePath, writeExecutable } from "./pack.ts";
 
@@ -54,6 +54,7 @@ export function noScxNote(missing: string): string {
     "`deno task test:vm --fetch` gets what it takes, without installing anything";
 }
 
+const WHOLE_NOTE = "note: the bundle cannot be run in parts, so the file starts slowly";
 const NO_SHIM_NOTE = "note: no C compiler, so no shim: this executable runs --kernel=sim only";
 
 function sizeText(bytes: number): string {
@@ -74,19 +75,28 @@ async function step<T>(
   return result;
 }
 
-async function makeBundle(
+/** The bundle whole and in parts. */
+interface Bundles {
+  readonly whole: string;
+  readonly parts: Parts;
+}
+
+async function makeBundles(
   options: BuildOptions,
   runtime: Uint8Array,
   has_scx: boolean,
-): Promise<string> {
-  const source = await bundle(options.entry);
+): Promise<Bundles> {
+  const [whole, parts] = await Promise.all([bundle(options.entry), bundleParts(options.entry)]);
   const { default_name } = options;
-  if (default_name === undefined) return source;
+  if (default_name === undefined) return { whole, parts };
   const contents = scanRuntime(runtime);
   const is_offline = await stdSource() === "offline";
   const runtime_license = readRuntimeLicense(runtimePath());
   const licenses = licensesText(contents, runtime_license, is_offline, has_scx);
-  return withBuildFacts(source, { default_name, licenses });
+  const facts = { default_name, licenses };
+  const sources = withBuildFacts([...parts.texts.values()], facts);
+  const texts = new Map([...parts.texts.keys()].map((name, index) => [name, sources[index]]));
+  return { whole: withBuildFacts([whole], facts)[0], parts: { ...parts, texts } };
 }
 
 /** The shim; empty where none can be built and the mode does not need a compiler anyway. */
@@ -121,14 +131,17 @@ async function packFile(
   mode: "patch" | "launcher",
   runtime: Uint8Array<ArrayBuffer>,
   program: Program,
+  parts: Parts,
 ): Promise<"patch" | "launcher"> {
   if (mode === "patch") {
-    const text = scriptText(program.bundle, "ghost-agents.js");
-    const module = text === undefined ? program.bundle : TEXT_LOADER;
+    const scripts = scriptTexts(parts);
+    if (scripts === undefined) options.progress?.(WHOLE_NOTE);
+    const module = scripts === undefined ? program.bundle : TEXT_LOADER;
     const packed = await packStub(runtime, { ...program, bundle: module });
     if ("bytes" in packed) {
       const { bytes } = packed;
-      await writeExecutable(options.out, text === undefined ? bytes : withText(bytes, text));
+      const file = scripts === undefined ? bytes : withTexts(bytes, scripts);
+      await writeExecutable(options.out, file);
       return "patch";
     }
     if (options.mode === "patch") {
@@ -171,11 +184,11 @@ export async function buildExecutable(options: BuildOptions): Promise<BuildRepor
   let mode = await chooseMode(options);
   const runtime = await Deno.readFile(runtimePath());
   const scx = await makeScx(options);
-  const text = await step(
+  const { whole, parts } = await step(
     options,
     "bundle",
-    () => makeBundle(options, runtime, scx !== undefined),
-    (text) => `${options.entry} with all it imports: ${sizeText(text.length)}`,
+    () => makeBundles(options, runtime, scx !== undefined),
+    ({ whole }) => `${options.entry} with all it imports: ${sizeText(whole.length)}`,
   );
   const shim = await step(
     options,
@@ -184,7 +197,7 @@ export async function buildExecutable(options: BuildOptions): Promise<BuildRepor
     (shim) => `${sizeText(shim.length)}${scx === undefined ? "" : ", with the scx program"}`,
   );
   if (shim.length === 0) options.progress?.(NO_SHIM_NOTE);
-  const program: Program = { bundle: text, shim, v8_flags: options.v8_flags ?? [] };
+  const program: Program = { bundle: whole, shim, v8_flags: options.v8_flags ?? [] };
   let base_bytes = runtime.length;
   const describe = (): string => `${options.out} (${sizeText(Deno.statSync(options.out).size)})`;
   if (mode === "compile") {
@@ -200,7 +213,7 @@ export async function buildExecutable(options: BuildOptions): Promise<BuildRepor
   }
   if (mode !== "compile") {
     const way = mode;
-    const pack = () => packFile(options, way, runtime, program);
+    const pack = () => packFile(options, way, runtime, program, parts);
     mode = await step(options, "pack", pack, () => `deno ${Deno.version.deno} -> ${describe()}`);
   }
   return { mode, file_bytes: Deno.statSync(options.out).size, base_bytes };

@@ -6,6 +6,7 @@
 
 import { stdFlags, stdSource } from "../std_source.ts";
 import { CompileError } from "./cc.ts";
+import type { Parts } from "./script_bundle.ts";
 
 /** Facts about a build that the bundle carries; util/build.ts reads them. */
 export interface BuildFacts {
@@ -29,6 +30,29 @@ function failure(stderr: string): CompileError {
   return new CompileError(`deno bundle failed:\n${text}`);
 }
 
+/** Runs the bundler; what it has written is read by `read`, from a folder that goes afterwards. */
+async function runBundler<T>(
+  entry: string,
+  flagsFor: (folder: string) => string[],
+  read: (folder: string) => Promise<T>,
+): Promise<T> {
+  const folder = await Deno.makeTempDir({ prefix: "ghost_bundle_" });
+  try {
+    const flags = [...stdFlags(await stdSource()), ...flagsFor(folder)];
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["bundle", "--platform=deno", ...flags, entry],
+      cwd: new URL("../../", import.meta.url),
+      env: { NO_COLOR: "1" },
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    if (!success) throw failure(new TextDecoder().decode(stderr));
+    return await read(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
 /**
  * Bundles a program with everything it imports, also what it imports dynamically.
  *
@@ -37,36 +61,49 @@ function failure(stderr: string): CompileError {
  * @throws CompileError when `deno bundle` fails.
  */
 export async function bundle(entry: string): Promise<string> {
-  const folder = await Deno.makeTempDir({ prefix: "ghost_bundle_" });
-  try {
-    const out = `${folder}/bundle.js`;
-    const flags = stdFlags(await stdSource());
-    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["bundle", "--platform=deno", ...flags, "-o", out, entry],
-      cwd: new URL("../../", import.meta.url),
-      env: { NO_COLOR: "1" },
-      stdout: "null",
-      stderr: "piped",
-    }).output();
-    if (!success) throw failure(new TextDecoder().decode(stderr));
-    return await Deno.readTextFile(out);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  const out = (folder: string): string => `${folder}/bundle.js`;
+  return await runBundler(
+    entry,
+    (folder) => ["-o", out(folder)],
+    (folder) => Deno.readTextFile(out(folder)),
+  );
+}
+
+/**
+ * Bundles a program in parts: what it imports dynamically is apart, and what several need is there
+ * once.
+ *
+ * @param entry Path of the program.
+ * @returns The parts.
+ * @throws CompileError when `deno bundle` fails.
+ */
+export async function bundleParts(entry: string): Promise<Parts> {
+  return await runBundler(
+    entry,
+    (folder) => ["--code-splitting", "--outdir", folder],
+    async (folder) => {
+      const texts = new Map<string, string>();
+      const names = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+      for (const name of names) texts.set(name, await Deno.readTextFile(`${folder}/${name}`));
+      const [, stem] = /([^/]+)\.\w+$/.exec(entry) ?? [];
+      return { entry: `${stem}.js`, texts };
+    },
+  );
 }
 
 /**
  * Writes facts about this build into a bundle of util/main.ts.
  *
- * @param source The bundle.
+ * @param sources The bundle; or its parts, one of which has a place for them.
  * @param facts What to write.
- * @throws CompileError when the bundle has no place for them.
+ * @returns The same with the facts.
+ * @throws CompileError when there is no place for them, or more than one.
  */
-export function withBuildFacts(source: string, facts: BuildFacts): string {
-  const parts = source.split(BUILD_MARK);
-  if (parts.length !== 2) throw new CompileError("the bundle has no place for the build facts");
+export function withBuildFacts(sources: readonly string[], facts: BuildFacts): string[] {
+  const place_count = sources.join("").split(BUILD_MARK).length - 1;
+  if (place_count !== 1) throw new CompileError("the bundle has no place for the build facts");
   // V8 keeps a source of Latin-1 characters at one byte each; anything else doubles it.
   const text = JSON.stringify(JSON.stringify(facts))
     .replace(/[^\x20-\x7e]/g, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-  return parts.join(text);
+  return sources.map((source) => source.split(BUILD_MARK).join(text));
 }

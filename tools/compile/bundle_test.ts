@@ -42,7 +42,8 @@ Deno.test("build facts survive the way into a bundle", async () => {
   const source =
     `const BUILD_FACTS = "@build-facts@"; export const facts = JSON.parse(BUILD_FACTS);`;
   const facts = { default_name: "a", licenses: 'line\n"quoted" \\ © 😀 $& </script>' };
-  const text = withBuildFacts(source, facts);
+  const [text, other] = withBuildFacts([source, "other"], facts);
+  assertEquals(other, "other");
   assert(/^[\x20-\x7e]*$/.test(text));
   const module = await import(`data:text/javascript,${encodeURIComponent(text)}`);
   assertEquals(module.facts, facts);
@@ -50,7 +51,8 @@ Deno.test("build facts survive the way into a bundle", async () => {
 
 Deno.test("a bundle without a place for build facts, or with two, is refused", () => {
   const facts = { default_name: "a", licenses: "" };
-  for (const source of ["", `"@build-facts@"; "@build-facts@"`]) {
-    assertThrows(() => withBuildFacts(source, facts), CompileError, "no place");
+  const mark = `"@build-facts@"`;
+  for (const sources of [[""], [`${mark}; ${mark}`], [mark, mark]]) {
+    assertThrows(() => withBuildFacts(sources, facts), CompileError, "no place");
   }
 });
