@@ -7,6 +7,7 @@
 import type { NativeSatellite } from "../ffi/satellite.ts";
 import type { PolicyDefinition } from "../lib/policy.ts";
 import type { DryRunPort } from "../lib/synthetic_kernel.ts";
+import type { WarmUpExtent } from "../lib/warm_up.ts";
 import type { AgentPort, CpuRaw, EnclaveControl, KernelKind } from "./kernel.ts";
 
 /** Memory of this process that native code has mapped. */
@@ -105,8 +106,8 @@ export interface AgentSpec {
   readonly pin_cpu: number;
   /** Pins only after the warm-up, which would take its CPU from the threads of another agent. */
   readonly pins_late: boolean;
-  /** False skips the warm-up, for tests of something else. */
-  readonly warm_up: boolean;
+  /** How far the policy is warmed up first; `none` for tests, and where threads wait already. */
+  readonly warm_up: WarmUpExtent | "none";
   /** How long to try again while the agent of before is still there, in ms. */
   readonly busy_ms: number;
 }

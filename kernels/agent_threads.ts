@@ -58,8 +58,8 @@ export interface AgentThreadsOptions {
   readonly pins_late?: boolean;
   /** Locks code and shared regions in memory. True unless told otherwise. */
   readonly lock_memory?: boolean;
-  /** See {@linkcode AgentSpec.warm_up}. True unless told otherwise. */
-  readonly warm_up?: boolean;
+  /** See {@linkcode AgentSpec.warm_up}. Full unless told otherwise. */
+  readonly warm_up?: AgentSpec["warm_up"];
   /** How long the agents may take for each of: warm-up, becoming agents, looking for tasks. */
   readonly start_timeout_ms?: number;
   /** Waits, when all threads are warm, until they may become agents; a take-over is quicker so. */
@@ -277,7 +277,7 @@ export class AgentThreads {
       thread_name: `ap_task_${cpu}`,
       pin_cpu: pin ?? true ? cpu : -1,
       pins_late: this.#options.pins_late ?? false,
-      warm_up: warm_up ?? true,
+      warm_up: warm_up ?? "full",
       busy_ms: this.#options.busy_ms ?? 0,
     };
   }

@@ -114,18 +114,22 @@ class AgentThread {
   /** Makes the policy's code hot; returns the time it took in ms. */
   #warmUp(): number {
     const { cpu, cpus, cpu_rows, warm_up, state } = this.#spec;
-    if (!warm_up) return 0;
+    if (warm_up === "none") return 0;
     const { clockMonotonicNs } = loadShim();
-    const report = warmUp({
-      abi: this.#abi,
-      memory: HARDWARE_MEMORY,
-      policy: this.#definition,
-      cpus,
-      cpu,
-      cpu_rows,
-      dryPort: this.#opener.dry,
-      makeState: "address" in state ? (size_bytes) => new ArrayBuffer(size_bytes) : undefined,
-    }, clockMonotonicNs);
+    const report = warmUp(
+      {
+        abi: this.#abi,
+        memory: HARDWARE_MEMORY,
+        policy: this.#definition,
+        cpus,
+        cpu,
+        cpu_rows,
+        dryPort: this.#opener.dry,
+        makeState: "address" in state ? (size_bytes) => new ArrayBuffer(size_bytes) : undefined,
+      },
+      clockMonotonicNs,
+      warm_up,
+    );
     return report.duration_ns / 1e6;
   }
 

@@ -167,6 +167,8 @@ export class DryRun {
 }
 
 const CHUNK_MESSAGES = 4000;
+/** The end of a brief warm-up is looked for more often. */
+const BRIEF_CHUNK_MESSAGES = 1000;
 const MESSAGES_MIN = 100_000;
 /** Messages to the second instance of a global policy. */
 const SECOND_MESSAGES = 48_000;
@@ -176,6 +178,8 @@ const YOUNG_ARRAY_LENGTH = 64;
 /** So many chunks without a faster one: it does not get better. */
 const STEADY_CHUNKS = 10;
 const DURATION_MAX_NS = 2e9;
+/** Of a brief warm-up: by then nearly nothing is interpreted any more. */
+const BRIEF_MESSAGES_MIN = 10_000;
 const SECOND_DURATION_MAX_NS = 0.5e9;
 
 /** What a warm-up did. */
@@ -211,29 +215,44 @@ export function emptyYoungGeneration(): readonly number[] {
 }
 
 /**
- * Runs a policy until it is hot: all messages and outcomes seen, and no longer getting faster.
+ * How far a policy is warmed up. `full`: until it is hot. `brief`: until all messages and outcomes
+ * were seen and the cold code is no longer interpreted; V8 compiles it better under the first load.
+ */
+export type WarmUpExtent = "full" | "brief";
+
+/**
+ * Runs a policy until it is hot, all messages and outcomes seen and no longer getting faster; or
+ * for a moment only.
  *
  * @param options What is run.
  * @param nowNs Time in ns.
+ * @param extent How far.
  * @returns What it took.
  */
-export function warmUp(options: DryRunOptions, nowNs: () => number): WarmUpReport {
+export function warmUp(
+  options: DryRunOptions,
+  nowNs: () => number,
+  extent: WarmUpExtent = "full",
+): WarmUpReport {
   const run = new DryRun(options);
   const begin_ns = nowNs();
+  const chunk_messages = extent === "brief" ? BRIEF_CHUNK_MESSAGES : CHUNK_MESSAGES;
   let best_ns = Infinity;
   let steady = 0;
   for (;;) {
     const chunk_ns = nowNs();
-    run.run(CHUNK_MESSAGES);
-    const message_ns = (nowNs() - chunk_ns) / CHUNK_MESSAGES;
+    run.run(chunk_messages);
+    const message_ns = (nowNs() - chunk_ns) / chunk_messages;
     steady = message_ns < best_ns * 0.98 ? 0 : steady + 1;
     best_ns = Math.min(best_ns, message_ns);
     const { message_count } = run.kernel;
     const duration_ns = nowNs() - begin_ns;
     const is_hot = message_count >= MESSAGES_MIN && steady >= STEADY_CHUNKS &&
       run.kernel.hasShownAll();
-    if (is_hot || duration_ns > DURATION_MAX_NS) {
-      run.discoverAtFullSize();
+    const is_enough = extent === "brief" && message_count >= BRIEF_MESSAGES_MIN &&
+      run.kernel.hasShownAll();
+    if (is_hot || is_enough || duration_ns > DURATION_MAX_NS) {
+      if (extent === "full") run.discoverAtFullSize();
       // One agent spins for all CPUs. Those of one CPU each share the start, and it must be short.
       if (options.policy.queues === "global") runSecond(options, nowNs);
       emptyYoungGeneration();

@@ -116,6 +116,17 @@ Deno.test("a warm-up ends when the time per message no longer falls, or after 2 
   assertGreater(slow.duration_ns, 2e9);
 });
 
+Deno.test("a brief warm-up ends as soon as all was seen, after 10,000 messages at least", () => {
+  for (const seed of [1, 2, 3]) {
+    const { run, ports } = options();
+    const brief = warmUp({ ...run, seed }, () => 0, "brief");
+    assertGreater(brief.message_count, 9999);
+    assert(brief.message_count < 30_000, `${brief.message_count} messages`);
+    const calls = ["localCommit", "localYield", "associate", "refused", "ping", "freeStatusWord"];
+    for (const name of calls) assertGreater(ports[0].counts[name] ?? 0, 0, name);
+  }
+});
+
 Deno.test("a global policy has a second instance in its warm-up, for half a second at most", () => {
   const { run, ports } = options(
     LATEST_ABI,

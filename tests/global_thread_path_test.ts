@@ -70,7 +70,7 @@ async function withAgents(
       opener: PEER_OPENER,
       pin: false,
       lock_memory: false,
-      warm_up: false,
+      warm_up: "none",
     });
     const role = enclave.state.global("global_cpu");
     const globalCpu = () => {

@@ -76,7 +76,7 @@ async function withPeer(
     queue_elem_count: 4096,
   });
   const choice = { name: FIFO_PER_CPU.name, options: {} };
-  const rest = { pin: false, lock_memory: false, warm_up: false, ...agents };
+  const rest = { pin: false, lock_memory: false, warm_up: "none" as const, ...agents };
   try {
     await body({
       kernel,
@@ -208,7 +208,7 @@ for (const abi_version of [69, 84, 91]) {
 }
 
 Deno.test("agents warm up, are named, block signals, and have their memory locked", async () => {
-  await withPeer({}, { warm_up: true, lock_memory: true, pin: false }, async ({ options }) => {
+  await withPeer({}, { warm_up: "full", lock_memory: true, pin: false }, async ({ options }) => {
     const threads = await AgentThreads.start(options);
     assertGreater(threads.warmUpMs(), 0);
     const { locked_bytes, failed_bytes } = threads.lock_report ?? {};
@@ -369,7 +369,7 @@ Deno.test("agents that cannot start leave nothing behind", async () => {
   for (const [agents, message] of cases) {
     await withPeer(
       {},
-      { ...agents, warm_up: agents.choice?.name === "throwing_early" },
+      { ...agents, warm_up: agents.choice?.name === "throwing_early" ? "full" : "none" },
       async (bench) => {
         const error = await assertRejects(() => AgentThreads.start(bench.options), OperatingError);
         assert(message.test(error.message), error.message);

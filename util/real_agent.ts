@@ -7,6 +7,7 @@
  */
 import { loadShim } from "../ffi/shim.ts";
 import { cString } from "../ffi/symbols.ts";
+import type { AgentSpec } from "../kernels/agent_spec.ts";
 import { AgentThreads } from "../kernels/agent_threads.ts";
 import { endHurry, hurry } from "../kernels/hurry.ts";
 import { ENOENT } from "../kernels/kernel.ts";
@@ -147,6 +148,16 @@ class RealAgent {
     return threads;
   }
 
+  /** How warm the agents are to be when they begin. */
+  #warmUp(): AgentSpec["warm_up"] {
+    const { link } = this.#job;
+    // The threads of a dead agent wait: rather slow at first than later.
+    if (link !== undefined && link.old_fd >= 0) return "none";
+    // While another agent schedules, nobody waits for this one. In a new enclave somebody does;
+    // but one agent of a global policy spins for all CPUs.
+    return this.#open.is_made && this.#policy.queues === "per_cpu" ? "brief" : "full";
+  }
+
   /** The threads of the agents; they and this one hurry while they take the place of others. */
   async #startThreads(enclave: PolicyEnclave): Promise<AgentThreads> {
     const { control, is_made } = this.#open;
@@ -160,8 +171,7 @@ class RealAgent {
       state_region: this.#board.state_region,
       busy_ms: BUSY_MS,
       pins_late: !is_made,
-      // The threads of a dead agent wait: rather slow at first than later.
-      warm_up: this.#job.link === undefined || this.#job.link.old_fd < 0,
+      warm_up: this.#warmUp(),
       awaitTurn: async () => {
         if (!is_made) hurry();
         await this.#take_over.awaitTurn();

@@ -28,7 +28,7 @@ const threads = await AgentThreads.start({
   worker_url: new URL("../workers/planted_agent_worker.ts", import.meta.url).href,
   pin: false,
   lock_memory: false,
-  warm_up: false,
+  warm_up: "none",
 });
 kernel.start();
 const active = enclave.state.cpu("step_active", PLANTED_CPU);
