@@ -1,6 +1,6 @@
 /**
  * Actors (native/actor.c): the threads of the contract suite on a real kernel. Each is a process
- * that shares this one's memory, so that it can be killed alone.
+ * of its own, so that it can be killed alone.
  *
  * @module
  */
@@ -36,8 +36,15 @@ export const ACTOR_REPEAT = 11;
 /** Ends the loop that begins at `a`. */
 export const ACTOR_END = 12;
 
-/** Joins an enclave of the scx program: `a` is the address of its two calls (see actor.c). */
+/** Joins an enclave of the scx program: `a` is {@linkcode joinScxArgument}. */
 export const ACTOR_JOIN_SCX = 13;
+
+const ENCLAVES_PER_FD = 65_536;
+
+/** Argument of {@linkcode ACTOR_JOIN_SCX}: a descriptor of the program that joins, an enclave. */
+export function joinScxArgument(control_fd: number, enclave: number): number {
+  return control_fd * ENCLAVES_PER_FD + enclave;
+}
 
 /** Numbers of an operation: its code and an argument. */
 export const ACTOR_OP_LENGTH = 2;

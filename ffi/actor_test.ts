@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { compileScript, cpuMaskBytes } from "../tests/conformance/actor_script.ts";
 import type { ThreadAction } from "../tests/conformance/host.ts";
 import { Actor, ACTOR_JOIN } from "./actor.ts";
+import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ } from "./linux.ts";
 import { loadShim } from "./shim.ts";
 
 const NAMES = {
@@ -26,6 +27,14 @@ function status(tid: number, field: string): string {
   return text.match(new RegExp(`^${field}:\\s*(.*)$`, "m"))?.[1] ?? "";
 }
 
+function readTextLink(path: string): string {
+  try {
+    return Deno.readLinkSync(path);
+  } catch {
+    return "";
+  }
+}
+
 function end(...actors: readonly Actor[]): void {
   for (const actor of actors) {
     actor.kill();
@@ -43,6 +52,32 @@ Deno.test("an actor blocks until it is woken, and a wake-up that came before cou
   late.wake();
   await until(() => late.hasExited());
   end(early, late);
+});
+
+Deno.test("an actor is a child of this process and shares its files, not its memory", () => {
+  const { mmap, munmap } = loadShim();
+  const first = actorOf([{ op: "block" }]);
+  const address = mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const file = Deno.openSync("/dev/zero");
+  const second = actorOf([{ op: "block" }]);
+  try {
+    const maps = (pid: number | string) => Deno.readTextFileSync(`/proc/${pid}/maps`);
+    const ours = new RegExp(`^${address.toString(16)}-`, "m");
+    assert(ours.test(maps("self")));
+    for (const { tid } of [first, second]) {
+      assertEquals(Number(status(tid, "PPid")), Deno.pid);
+      assert(!ours.test(maps(tid)));
+      // The descriptor that lists them is among them, and gone afterwards.
+      const links = [...Deno.readDirSync(`/proc/${tid}/fd`)].map(({ name }) =>
+        readTextLink(`/proc/${tid}/fd/${name}`)
+      );
+      assert(links.includes("/dev/zero"), `${links}`);
+    }
+  } finally {
+    end(first, second);
+    file.close();
+    munmap(address, 4096);
+  }
 });
 
 Deno.test("an actor is killed alone, wherever it is", async () => {

@@ -4,9 +4,8 @@
  *
  * @module
  */
-import { ACTOR_JOIN_SCX } from "../../ffi/actor.ts";
+import { ACTOR_JOIN_SCX, joinScxArgument } from "../../ffi/actor.ts";
 import { loadScx } from "../../ffi/scx.ts";
-import { loadShim } from "../../ffi/shim.ts";
 import type { MappedEnclave } from "../../kernels/agent_spec.ts";
 import { ScxKernel } from "../../kernels/scx/scx_kernel.ts";
 import { SCX_WORD_COUNT } from "../../kernels/scx/scx_layout.ts";
@@ -30,7 +29,6 @@ const WORKERS = new AgentWorkers(true);
 /** How the suite uses the scx program. */
 export function scxAccess(kernel: ScxKernel): SuiteAccess {
   const control_fd = kernel.program.fd("ghost_control");
-  const joins: Int32Array[] = [];
   return {
     unusable: [],
     workers: WORKERS,
@@ -40,18 +38,13 @@ export function scxAccess(kernel: ScxKernel): SuiteAccess {
       const ticks = Number(fields[START_TIME_FIELD]);
       return [ticks | 0, gtidHi(tid, ticks)];
     },
-    joinOperation: (id) => {
-      const join = Int32Array.of(control_fd, id - 1);
-      joins.push(join);
-      return [ACTOR_JOIN_SCX, loadShim().bufferAddress(join)];
-    },
+    joinOperation: (id) => [ACTOR_JOIN_SCX, joinScxArgument(control_fd, id - 1)],
     commitFromOutside: ({ port_handles: { commit_fd, enclave } }: MappedEnclave, cpu) => {
       const mask = new Int32Array(MASK_WORDS);
       mask[cpu >> 5] = 1 << (cpu & 31);
       loadScx().commitOutside(commit_fd, enclave, mask);
     },
-    // Threads read the joins by address until they have ended.
-    close: () => void joins.length,
+    close: () => {},
   };
 }
 

@@ -235,6 +235,7 @@ async function bootAndJudge(
     out,
     cwd: rootPath(),
     signal,
+    on_crash: (said) => progress(`QEMU crashed (${said}); it is started once more`),
     on_up: (elapsed_ms) => progress(`the guest is up (${seconds(elapsed_ms)})`),
     on_result: (result) => {
       const job = byName(result.name);

@@ -16,7 +16,7 @@ import {
   parseGuestLine,
   runnerScript,
 } from "./guest.ts";
-import { runProcess } from "./process.ts";
+import { type ProcessResult, runProcess } from "./process.ts";
 import type { VmTools } from "./vm_tools.ts";
 
 /** What to run, on what. */
@@ -41,6 +41,8 @@ export interface VmOptions {
   readonly cwd: string;
   /** Gets each result as it comes. */
   readonly on_result?: (result: JobResult) => void;
+  /** Hears what QEMU said that crashed before the guest was up; the machine is started again. */
+  readonly on_crash?: (said: string) => void;
   /** Hears that the guest is up, and after what time, in milliseconds. */
   readonly on_up?: (elapsed_ms: number) => void;
   /** Ends it early. */
@@ -250,16 +252,17 @@ function endFault(
   return !progress.is_up && said ? `${progress.fault} (QEMU: ${said})` : progress.fault;
 }
 
-/**
- * Boots, runs the jobs, and ends the machine.
- *
- * @param options What and on what.
- * @returns A result per job; output, serial log and the kernel's log are in the run's folder.
- * @throws {OperatingError} If the machine cannot be started.
- */
-export async function runVm(options: VmOptions): Promise<VmResults> {
+/** What QEMU said when it was ended by a fault of its own: above this the status is a signal's. */
+const SIGNAL_STATUS = 128;
+
+function crashOf(progress: Progress, end: ProcessResult): string | undefined {
+  if (progress.is_up || end.is_timed_out || end.code <= SIGNAL_STATUS) return undefined;
+  return end.stderr.trim().split("\n").at(-1) ?? "";
+}
+
+/** One machine; a text if QEMU crashed before the guest was up. */
+async function boot(options: VmOptions): Promise<VmResults | string> {
   const { out, tools, timeout_s } = options;
-  await writeJobs(options);
   const sockets = await Deno.makeTempDir({ prefix: "vm_" }); // a socket's path must be short
   const daemons = new AbortController();
   const running: Promise<void>[] = [];
@@ -281,6 +284,8 @@ export async function runVm(options: VmOptions): Promise<VmResults> {
       signal: options.signal,
       on_line: (line) => progress.take(line),
     });
+    const crash = crashOf(progress, end);
+    if (crash !== undefined) return crash;
     progress.collectUnfinished();
     const fault = endFault(progress, end, timeout_s);
     const kernel_faults = kernelFaults(`${progress.serial}\n${readOptional(`${out}/dmesg`)}`);
@@ -292,4 +297,22 @@ export async function runVm(options: VmOptions): Promise<VmResults> {
     await Promise.all(running);
     await Deno.remove(sockets, { recursive: true });
   }
+}
+
+/**
+ * Boots, runs the jobs, and ends the machine. Should QEMU itself crash before the guest is up, it
+ * is started once more: nothing has run yet.
+ *
+ * @param options What and on what.
+ * @returns A result per job; output, serial log and the kernel's log are in the run's folder.
+ * @throws {OperatingError} If the machine cannot be started.
+ */
+export async function runVm(options: VmOptions): Promise<VmResults> {
+  await writeJobs(options);
+  const first = await boot(options);
+  if (typeof first !== "string") return first;
+  options.on_crash?.(first);
+  const second = await boot(options);
+  if (typeof second !== "string") return second;
+  throw new OperatingError(`QEMU crashes (${second})`, "try another version of QEMU");
 }

@@ -104,6 +104,21 @@ Deno.test("vm: a machine that does not start says what QEMU said", async () => {
   assert(results.fault?.includes("qemu: no such accelerator"));
 });
 
+Deno.test("vm: a QEMU that crashes before the guest is up is started once more, and not again", async () => {
+  const said: string[] = [];
+  const on_crash = (text: string) => void said.push(text);
+  const crash = "echo 'qemu: Assertion failed' >&2; kill -ABRT $$\n";
+  const once = `if [ -f $OUT/again ]; then echo "@vm done"; exit 0; fi\n: > $OUT/again\n${crash}`;
+  const { results } = await runFake(once, { on_crash });
+  assertEquals([results.fault, ...said], [undefined, "qemu: Assertion failed"]);
+  const error = await assertRejects(() => runFake(crash, { on_crash }), OperatingError);
+  assert(error.message.includes("qemu: Assertion failed"), error.message);
+  assertEquals(said.length, 2);
+  // What has begun to run is not run again.
+  const { results: late } = await runFake(`echo "@vm up"; ${crash}`, { on_crash });
+  assertEquals([late.fault, said.length], ["the guest ended before its jobs did", 2]);
+});
+
 Deno.test("vm: a warning in the kernel's log is found though all jobs passed", async () => {
   const { results } = await runFake(
     'echo "[ 5.0] WARNING: CPU: 0 PID: 1" > $OUT/dmesg; echo "@vm done"',

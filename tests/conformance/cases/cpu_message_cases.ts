@@ -56,11 +56,17 @@ const TICK_CASES: readonly ContractCase[] = [
       await lab.hold(0);
       await lab.runOn(1, thread);
       expectEqual(lab.control.writeTunable("deliver_ticks", 1), 0, "deliver_ticks");
-      await host.sleep(TICKS_NS);
-      const ticks = await messagesOfType(lab, MSG_CPU_TICK);
+      const ticksOf = (cpu: number): LoggedMessage[] =>
+        lab.log.filter((message) =>
+          message.type === MSG_CPU_TICK && fieldsOf(version, message).cpu === cpu
+        );
+      const come = (cpu: number): boolean => {
+        lab.takeMessages();
+        return ticksOf(cpu).length >= 2;
+      };
+      for (const cpu of [0, 1]) await lab.until(() => come(cpu), `two ticks of CPU ${cpu}`);
       for (const cpu of [0, 1]) {
-        const own = ticks.filter((tick) => fieldsOf(version, tick).cpu === cpu);
-        expect(own.length >= 2, `${own.length} ticks of CPU ${cpu}`);
+        const own = ticksOf(cpu);
         expect(own.every((tick) => tick.reader === cpu), "read by the CPU's own agent");
         expect(own[1].seqnum > own[0].seqnum, "sequence numbers grow");
         expect(own.at(-1)!.seqnum <= lab.agentBarrier(cpu), "they are barriers of the agent");
