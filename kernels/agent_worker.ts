@@ -16,7 +16,7 @@ import { CONTROL_PHASE_WORD, runAgent } from "../lib/agent_loop.ts";
 import { EnclaveError } from "../lib/enclave.ts";
 import { EXIT_FAILURE, OperatingError } from "../lib/errors.ts";
 import { AgentRefusal } from "./agent_refusal.ts";
-import { endHurry, hurry } from "./hurry.ts";
+import { hurry } from "./hurry.ts";
 import { type AgentPort, EBUSY } from "./kernel.ts";
 import { assertInvariant } from "../lib/invariant.ts";
 import type { Policy, PolicyDefinition } from "../lib/policy.ts";
@@ -206,8 +206,6 @@ class AgentThread {
       runAgent(agent, policy, control);
     } finally {
       agent.port.leave();
-      // What is left to do may wait for a successor's agent.
-      endHurry();
     }
   }
 }
