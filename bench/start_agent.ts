@@ -46,8 +46,20 @@ async function start(cpu_count: number, flags: readonly string[]): Promise<numbe
   return await agentMain(FIFO_PER_CPU_AGENT, args, { ...PROCESS_HOST, ...host });
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((wake) => setTimeout(wake, 1));
+/** An agent process of this process. */
+interface Run {
+  readonly signals: AgentSignals;
+  readonly status: Promise<number>;
+}
+
+/** Waits until something holds of an agent that must not end before. */
+async function until(condition: () => boolean, { status }: Run): Promise<void> {
+  let ended: number | undefined;
+  status.then((code) => ended = code);
+  while (!condition()) {
+    if (ended !== undefined) throw new Error(`an agent ended with status ${ended}`);
+    await new Promise((wake) => setTimeout(wake, 1));
+  }
 }
 
 async function upgrade(cpu_count: number, count: number): Promise<number> {
@@ -55,7 +67,7 @@ async function upgrade(cpu_count: number, count: number): Promise<number> {
   peer.open_count = count + 1;
   const gaps_ms: number[] = [];
   let said = "";
-  const run = (args: string[]) => {
+  const run = (args: string[]): Run => {
     const signals = new AgentSignals();
     const collect = (text: string): void => void (said += text);
     const own = { ...PROCESS_HOST, stdout: collect, stderr: collect, guard: undefined, signals };
@@ -63,15 +75,15 @@ async function upgrade(cpu_count: number, count: number): Promise<number> {
     return { signals, status };
   };
   let old = run([`--ghost_cpus=0-${cpu_count - 1}`, "--kernel=ghost"]);
-  await until(() => said.includes(ACTIVE));
+  await until(() => said.includes(ACTIVE), old);
   peer.start();
   for (let turn = 0; turn < count; turn++) {
     said = "";
     const next = run([`--enclave=${PEER_DIR}1`, "--kernel=ghost"]);
-    await until(() => said.includes("waiting"));
+    await until(() => said.includes("waiting"), next);
     await new Promise((wake) => setTimeout(wake, LOAD_MS));
     old.signals.interrupt("SIGUSR2");
-    await until(() => GAP.test(said));
+    await until(() => GAP.test(said), next);
     gaps_ms.push(Number(GAP.exec(said)![1]));
     await old.status;
     old = next;

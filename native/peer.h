@@ -16,7 +16,8 @@
 #include <stddef.h>
 
 #define PEER_CPUS_MAX 64
-#define PEER_QUEUES_MAX 256
+/* Of one peer in its life: a closed one may still be read. */
+#define PEER_QUEUES_MAX 1024
 #define PEER_PRODUCERS_MAX 16
 #define PEER_MESSAGE_TYPES 192
 #define PEER_FIRST_TID 1000
