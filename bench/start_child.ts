@@ -8,7 +8,7 @@ import type { WorkerMessage } from "../util/programs.ts";
 
 async function runWorker(message: WorkerMessage): Promise<void> {
   const { workerMain } = await import("../util/agent_worker.ts");
-  workerMain(message);
+  await workerMain(message);
 }
 
 if ("WorkerGlobalScope" in globalThis) {

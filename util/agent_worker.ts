@@ -3,31 +3,46 @@
  *
  * @module
  */
-import { type AgentTables, runAgentWorker } from "../kernels/agent_worker.ts";
-import type { AgentMessage, AgentSpec } from "../kernels/agent_spec.ts";
-import { GHOST_OPENER } from "../kernels/ghost/ghost_port.ts";
-import { PEER_OPENER } from "../kernels/peer/peer_kernel.ts";
-import { SCX_OPENER } from "../kernels/scx/scx_port.ts";
-import {
-  fifoCentralized,
-  type FifoCentralizedConfig,
-} from "../schedulers/fifo/centralized/scheduler.ts";
-import { FIFO_PER_CPU } from "../schedulers/fifo/per_cpu/scheduler.ts";
-import { edf, type EdfConfig } from "../schedulers/edf/scheduler.ts";
-import { shinjuku, type ShinjukuConfig } from "../schedulers/shinjuku/scheduler.ts";
-import { sol, type SolConfig } from "../schedulers/sol/scheduler.ts";
+import { runAgentWorker } from "../kernels/agent_worker.ts";
+import type { AgentMessage, AgentSpec, PolicyTable, PortOpener } from "../kernels/agent_spec.ts";
+import type { KernelKind } from "../kernels/kernel.ts";
+import type { FifoCentralizedConfig } from "../schedulers/fifo/centralized/scheduler.ts";
+import type { EdfConfig } from "../schedulers/edf/scheduler.ts";
+import type { ShinjukuConfig } from "../schedulers/shinjuku/scheduler.ts";
+import type { SolConfig } from "../schedulers/sol/scheduler.ts";
 import type { WorkerMessage } from "./programs.ts";
 
-/** What an agent's thread of this program can be. */
-export const AGENT_TABLES: AgentTables = {
-  policies: {
-    [FIFO_PER_CPU.name]: () => FIFO_PER_CPU,
-    fifo_centralized: (options) => fifoCentralized(options as unknown as FifoCentralizedConfig),
-    shinjuku: (options) => shinjuku(options as unknown as ShinjukuConfig),
-    edf: (options) => edf(options as unknown as EdfConfig),
-    sol: (options) => sol(options as unknown as SolConfig),
+type PolicyLoader = () => Promise<PolicyTable[string]>;
+type PortLoader = () => Promise<PortOpener>;
+
+/** Every policy, by its name: a thread loads the one that it runs. */
+export const POLICY_LOADERS: Readonly<Record<string, PolicyLoader>> = {
+  fifo_per_cpu: async () => {
+    const { FIFO_PER_CPU } = await import("../schedulers/fifo/per_cpu/scheduler.ts");
+    return () => FIFO_PER_CPU;
   },
-  ports: { ghost: GHOST_OPENER, peer: PEER_OPENER, scx: SCX_OPENER },
+  fifo_centralized: async () => {
+    const { fifoCentralized } = await import("../schedulers/fifo/centralized/scheduler.ts");
+    return (options) => fifoCentralized(options as unknown as FifoCentralizedConfig);
+  },
+  shinjuku: async () => {
+    const { shinjuku } = await import("../schedulers/shinjuku/scheduler.ts");
+    return (options) => shinjuku(options as unknown as ShinjukuConfig);
+  },
+  edf: async () => {
+    const { edf } = await import("../schedulers/edf/scheduler.ts");
+    return (options) => edf(options as unknown as EdfConfig);
+  },
+  sol: async () => {
+    const { sol } = await import("../schedulers/sol/scheduler.ts");
+    return (options) => sol(options as unknown as SolConfig);
+  },
+};
+
+const PORT_LOADERS: Readonly<Partial<Record<KernelKind, PortLoader>>> = {
+  ghost: async () => (await import("../kernels/ghost/ghost_port.ts")).GHOST_OPENER,
+  peer: async () => (await import("../kernels/peer/peer_kernel.ts")).PEER_OPENER,
+  scx: async () => (await import("../kernels/scx/scx_port.ts")).SCX_OPENER,
 };
 
 const scope = globalThis as unknown as {
@@ -40,7 +55,14 @@ const scope = globalThis as unknown as {
  *
  * @param message What it is told.
  */
-export function workerMain(message: WorkerMessage): void {
-  runAgentWorker(message as AgentSpec, AGENT_TABLES, (answer) => scope.postMessage(answer));
+export async function workerMain(message: WorkerMessage): Promise<void> {
+  const spec = message as AgentSpec;
+  const { policy: { name }, kernel } = spec;
+  const policy = Object.hasOwn(POLICY_LOADERS, name) ? await POLICY_LOADERS[name]() : undefined;
+  const tables = {
+    policies: policy === undefined ? {} : { [name]: policy },
+    ports: { [kernel]: await PORT_LOADERS[kernel]?.() },
+  };
+  runAgentWorker(spec, tables, (answer) => scope.postMessage(answer));
   scope.close();
 }
