@@ -223,3 +223,23 @@ Deno.test("a policy that needs what the kernel lacks is refused by name", async 
   assertMatch(said.join(""), /^fifo_per_cpu_agent: Cannot run fifo_per_cpu on peer without ticks/);
   assertEquals(peer.enclaveIds(), []);
 });
+
+/** A Worker that only tells how warm it was to be. */
+const TELLING_WORKER = `data:text/javascript,onmessage = ({ data }) =>
+  postMessage({ kind: "failed", text: "warm-up: " + data.warm_up, exit_status: 1 });`;
+
+Deno.test("agents of a new enclave are warmed up briefly, those that follow others wholly", async () => {
+  const telling = { worker_url: TELLING_WORKER };
+  const first = new Running(NEW, new PeerRealKernel(ENDLESS), telling);
+  assertEquals(await first.status, 1);
+  assertStringIncludes(first.stderr, "warm-up: brief");
+  const peer = new PeerRealKernel(ENDLESS);
+  peer.open_count = 2;
+  const old = new Running(NEW, peer);
+  await old.active();
+  const next = new Running(ATTACH, peer, telling);
+  assertEquals(await next.status, 1);
+  assertStringIncludes(next.stderr, "warm-up: full");
+  old.signals.interrupt("SIGINT");
+  assertEquals(await old.status, 0);
+});
